@@ -1,0 +1,150 @@
+//! A thousand services: what an edit costs, in compile calls, resources and bytes.
+
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::Instant;
+
+use mizzen_world::World;
+
+use super::{objects, parse, sidecar};
+use crate::{Change, Compiler, Kind, ResourceSet, Scope, Stats};
+
+const SERVICES: usize = 1000;
+const ROUTED: usize = 100;
+
+fn mesh() -> String {
+    let mut text = String::new();
+    for n in 0..SERVICES {
+        write!(
+            text,
+            "apiVersion: v1\nkind: Service\nmetadata: {{name: s{n}}}\nspec: {{selector: {{app: s{n}}}, ports: [{{name: http, port: 80}}]}}\n---\n{}",
+            slice(n, 0)
+        )
+        .expect("writing to a string");
+    }
+    for n in 0..ROUTED {
+        text.push_str(&route(n, 80));
+    }
+    text
+}
+
+fn slice(n: usize, add: usize) -> String {
+    let (a, b) = (n / 250, n % 250);
+    format!(
+        "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {{name: s{n}-x, labels: {{kubernetes.io/service-name: s{n}}}}}\n\
+         addressType: IPv4\nports: [{{name: http, port: 8080}}]\nendpoints: [{{addresses: [10.{a}.1.{}]}}, {{addresses: [10.{a}.2.{b}]}}, {{addresses: [10.{a}.3.{b}]}}]\n---\n",
+        b + add
+    )
+}
+
+fn route(n: usize, weight: u32) -> String {
+    format!(
+        "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: v{n}}}\nspec:\n  hosts: [s{n}]\n  http:\n  - route:\n    \
+         - {{destination: {{host: s{n}}}, weight: {weight}}}\n    - {{destination: {{host: s{}}}, weight: {}}}\n---\n",
+        n + 1,
+        100 - weight
+    )
+}
+
+struct Bench {
+    world: World,
+    compiler: Compiler,
+    scopes: Vec<Scope>,
+    sets: Vec<Arc<ResourceSet>>,
+}
+
+impl Bench {
+    fn new(text: &str) -> Bench {
+        let world = World::new(1, &objects(text)).0;
+        let scopes = (0..100).map(|n| sidecar("default", &format!("10.200.0.{n}"))).collect();
+        let mut bench = Bench { world, compiler: Compiler::new(), scopes, sets: Vec::new() };
+        bench.sets = bench.compile();
+        bench
+    }
+
+    fn compile(&mut self) -> Vec<Arc<ResourceSet>> {
+        self.scopes.iter().map(|scope| self.compiler.compile(&self.world, scope)).collect()
+    }
+
+    /// Puts objects and compiles for all clients: what was compiled, and what the first client is sent.
+    fn edit(&mut self, text: &str) -> (Stats, Vec<Change>) {
+        let mut objects = self.world.objects().clone();
+        for object in parse(text) {
+            objects.insert(object.id.clone(), object);
+        }
+        let before = self.compiler.stats();
+        self.world = self.world.update(self.world.generation() + 1, &objects).0;
+        let sets = self.compile();
+        let after = self.compiler.stats();
+        let changes = ResourceSet::diff(&self.sets[0], &sets[0]);
+        self.sets = sets;
+        let done = Stats {
+            calls: after.calls - before.calls,
+            hits: after.hits - before.hits,
+            resources: after.resources - before.resources,
+            changed: after.changed - before.changed,
+        };
+        (done, changes)
+    }
+}
+
+fn bytes(changes: &[Change]) -> usize {
+    changes.iter().map(|change| match change {
+        Change::Put(resource) => resource.body.len(),
+        Change::Remove(_, name) => name.len(),
+    }).sum()
+}
+
+fn kinds(changes: &[Change]) -> Vec<Kind> {
+    changes.iter().map(|change| match change {
+        Change::Put(resource) => resource.kind,
+        Change::Remove(kind, _) => *kind,
+    }).collect()
+}
+
+#[test]
+fn an_edit_costs_what_it_changes() {
+    let mut bench = Bench::new(&mesh());
+    assert!(bench.sets.windows(2).all(|pair| Arc::ptr_eq(&pair[0], &pair[1])), "clients of one class share a set");
+    let (stats, changes) = bench.edit(&route(7, 70));
+    assert!(stats.calls <= 10, "{stats:?}");
+    assert_eq!(kinds(&changes), [Kind::VirtualHost]);
+    assert!(bytes(&changes) <= 4096, "{} bytes", bytes(&changes));
+    let (stats, changes) = bench.edit(&slice(8, 3));
+    assert!(stats.calls <= 10, "{stats:?}");
+    assert_eq!(kinds(&changes), [Kind::Endpoints]);
+    let service = "apiVersion: v1\nkind: Service\nmetadata: {name: s9}\nspec: {selector: {app: s9}, ports: [{name: grpc, port: 80}]}\n";
+    let (stats, changes) = bench.edit(service);
+    assert!(stats.calls <= 10, "{stats:?}");
+    assert!(kinds(&changes).contains(&Kind::Cluster) && bytes(&changes) <= 4096, "{changes:?}");
+    let (stats, changes) = bench.edit(&route(7, 70));
+    assert_eq!((stats.calls, changes.len()), (0, 0), "the same again");
+}
+
+#[test]
+fn a_comment_compiles_and_sends_nothing() {
+    let text = mesh();
+    let mut bench = Bench::new(&text);
+    let (stats, changes) = bench.edit(&format!("# a comment\n{}", text.replace("kind: VirtualService", "# one more\nkind: VirtualService")));
+    assert_eq!((stats.calls, stats.changed, changes.len()), (0, 0, 0));
+}
+
+#[test]
+fn figures() {
+    let text = mesh();
+    let parsed = objects(&text);
+    let start = Instant::now();
+    let world = World::new(1, &parsed).0;
+    let built = start.elapsed();
+    let start = Instant::now();
+    let mut compiler = Compiler::new();
+    let set = compiler.compile(&world, &sidecar("default", "10.200.0.1"));
+    let cold = start.elapsed();
+    println!("world {built:?}, cold {cold:?}: {} resources, {:?}", set.len(), compiler.stats());
+    let mut bench = Bench::new(&text);
+    for (name, edit) in [("route", route(7, 70)), ("endpoint", slice(8, 3))] {
+        let start = Instant::now();
+        let (stats, changes) = bench.edit(&edit);
+        println!("{name} edit for 100 clients {:?}: {stats:?}, {} bytes", start.elapsed(), bytes(&changes));
+    }
+}

@@ -1,0 +1,35 @@
+//! The control plane: what `mizzend` is made of.
+//!
+//! ```text
+//!  Sources ─► mesh (own thread: World, Compiler) ─► feeds, one per scope ─► discovery (xDS streams) ─► proxies
+//!                 │                                                             │ ACK, NACK
+//!                 └──► View (objects, findings) ─► api ◄── Tracker ◄────────────┘
+//!  certificates ◄─ ca ◄─ identity (token or certificate)
+//! ```
+//!
+//! **Threads**: `sources` (files), `mesh` (compiles), and the runtime's workers (sockets). The world is read by whoever
+//! wants through a watch channel; nobody but `mesh` makes one.
+//!
+//! **Listeners** ([`options`]): xDS and CA with TLS, xDS in plain text on loopback, monitoring, and the control socket.
+
+pub mod options;
+mod node;
+mod identity;
+mod bucket;
+mod ca;
+mod certificate;
+
+mod convert;
+mod mesh;
+mod tracker;
+mod discovery;
+
+mod listen;
+mod http1;
+mod api;
+mod monitor;
+
+mod run;
+
+pub use options::Options;
+pub use run::{Running, StartError, start};

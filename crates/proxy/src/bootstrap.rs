@@ -1,0 +1,166 @@
+//! How the process was started: command line, Istio's agent environment, handed-over sockets; and the xDS node made of it.
+//!
+//! Names are Istio's (pilot-agent's environment and node metadata), so that a pod or unit file written for it works.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    net::{IpAddr, SocketAddr, TcpListener},
+    os::fd::OwnedFd,
+    path::PathBuf,
+    time::Duration,
+};
+
+use envoy_types::pb::{
+    envoy::config::core::v3::{Extension, Node},
+    google::protobuf::{Struct, Value, value::Kind},
+};
+use mizzen_telemetry::Workload;
+use serde_json::Value as Json;
+
+/// What the proxy tells the control plane that it can do (docs/wire.md).
+const CAPABILITIES: [&str; 2] = ["mizzen.io/vhds", "istio.alpn"];
+
+/// Whose proxy this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Role {
+    /// Beside a workload.
+    Sidecar,
+    /// A gateway.
+    Router,
+}
+
+/// Everything known at the start.
+#[derive(Debug)]
+pub(crate) struct Bootstrap {
+    pub(crate) role: Role,
+    pub(crate) workers: usize,
+    pub(crate) name: String,
+    pub(crate) namespace: String,
+    pub(crate) service_account: String,
+    pub(crate) trust_domain: String,
+    pub(crate) ip: IpAddr,
+    pub(crate) workload_name: String,
+    pub(crate) cluster_id: String,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) metadata: BTreeMap<String, Json>,
+    /// `host:port` of the control plane; also of the CA unless that is set.
+    pub(crate) discovery_address: String,
+    pub(crate) ca_address: String,
+    pub(crate) admin_port: u16,
+    pub(crate) status_port: u16,
+    pub(crate) admin_socket: Option<PathBuf>,
+    /// How long connections may finish after SIGTERM.
+    pub(crate) termination_drain: Duration,
+    /// Asked of the CA; `None` takes its default.
+    pub(crate) certificate_ttl: Option<Duration>,
+    /// Whether socket marks can be set here.
+    pub(crate) marks: bool,
+    /// Networks reached directly; with a broker, everything else goes through it.
+    pub(crate) inside: Vec<(IpAddr, u8)>,
+    /// Listening sockets handed over, by port.
+    pub(crate) handed: Vec<(u16, OwnedFd)>,
+}
+
+impl Bootstrap {
+    /// A copy of the listening socket that was handed over for the address's port, if there is one.
+    pub(crate) fn handed_socket(&self, address: SocketAddr) -> Option<io::Result<TcpListener>> {
+        if address.is_ipv6() {
+            // One handed socket serves the port, whatever its family.
+            return None;
+        }
+        let (_, socket) = self.handed.iter().find(|(port, _)| *port == address.port())?;
+        Some(socket.try_clone().map(TcpListener::from))
+    }
+
+    /// Whether an address is reached without the broker.
+    pub(crate) fn is_inside(&self, ip: IpAddr) -> bool {
+        ip.is_loopback() || self.inside.iter().any(|net| contains(*net, ip))
+    }
+
+    /// The identity asked of the CA.
+    pub(crate) fn spiffe_id(&self) -> String {
+        format!("spiffe://{}/ns/{}/sa/{}", self.trust_domain, self.namespace, self.service_account)
+    }
+
+    /// `type~ip~name.namespace~namespace.svc.cluster.local`.
+    pub(crate) fn node_id(&self) -> String {
+        let role = match self.role {
+            Role::Sidecar => "sidecar",
+            Role::Router => "router",
+        };
+        format!("{role}~{}~{}.{}~{}.svc.cluster.local", self.ip, self.name, self.namespace, self.namespace)
+    }
+
+    /// The workload's own labels, for metrics.
+    pub(crate) fn workload(&self) -> Workload {
+        let label = |names: &[&str]| names.iter().find_map(|name| self.labels.get(*name)).map(String::as_str);
+        let canonical = label(&["service.istio.io/canonical-name", "app.kubernetes.io/name", "app"]);
+        let revision = label(&["service.istio.io/canonical-revision", "app.kubernetes.io/version", "version"]);
+        Workload {
+            workload: (&*self.workload_name).into(),
+            namespace: (&*self.namespace).into(),
+            principal: self.spiffe_id().into(),
+            app: label(&["app"]).unwrap_or_default().into(),
+            version: label(&["version"]).unwrap_or_default().into(),
+            canonical_service: canonical.unwrap_or(&self.workload_name).into(),
+            canonical_revision: revision.unwrap_or("latest").into(),
+            cluster: (&*self.cluster_id).into(),
+        }
+    }
+
+    /// The xDS node.
+    pub(crate) fn node(&self) -> Node {
+        let mut metadata: BTreeMap<String, Json> = self.metadata.clone();
+        let mut set = |name: &str, value: Json| {
+            metadata.entry(name.to_owned()).or_insert(value);
+        };
+        set("NAME", self.name.clone().into());
+        set("NAMESPACE", self.namespace.clone().into());
+        set("SERVICE_ACCOUNT", self.service_account.clone().into());
+        set("WORKLOAD_NAME", self.workload_name.clone().into());
+        set("CLUSTER_ID", self.cluster_id.clone().into());
+        set("INSTANCE_IPS", self.ip.to_string().into());
+        set("ISTIO_VERSION", env!("CARGO_PKG_VERSION").into());
+        set("LABELS", serde_json::json!(self.labels));
+        Node {
+            id: self.node_id(),
+            cluster: format!("{}.{}", self.workload_name, self.namespace),
+            metadata: Some(Struct { fields: metadata.into_iter().map(|(k, v)| (k, to_wire(v))).collect() }),
+            user_agent_name: "mizzen-proxy".to_owned(),
+            extensions: CAPABILITIES
+                .iter()
+                .map(|name| Extension { name: (*name).to_owned(), ..Extension::default() })
+                .collect(),
+            ..Node::default()
+        }
+    }
+}
+
+fn to_wire(json: Json) -> Value {
+    let kind = match json {
+        Json::Null => Kind::NullValue(0),
+        Json::Bool(value) => Kind::BoolValue(value),
+        Json::Number(value) => Kind::NumberValue(value.as_f64().unwrap_or_default()),
+        Json::String(value) => Kind::StringValue(value),
+        Json::Array(values) => Kind::ListValue(envoy_types::pb::google::protobuf::ListValue {
+            values: values.into_iter().map(to_wire).collect(),
+        }),
+        Json::Object(fields) => {
+            Kind::StructValue(Struct { fields: fields.into_iter().map(|(k, v)| (k, to_wire(v))).collect() })
+        }
+    };
+    Value { kind: Some(kind) }
+}
+
+fn contains((net, bits): (IpAddr, u8), ip: IpAddr) -> bool {
+    let prefix = |a: u128, b: u128, width: u32| {
+        let shift = width.saturating_sub(u32::from(bits));
+        a.checked_shr(shift).unwrap_or(0) == b.checked_shr(shift).unwrap_or(0)
+    };
+    match (net, ip.to_canonical()) {
+        (IpAddr::V4(net), IpAddr::V4(ip)) => prefix(u128::from(net.to_bits()), u128::from(ip.to_bits()), 32),
+        (IpAddr::V6(net), IpAddr::V6(ip)) => prefix(net.to_bits(), ip.to_bits(), 128),
+        _ => false,
+    }
+}
