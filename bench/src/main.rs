@@ -8,6 +8,7 @@
 
 mod backend;
 mod configs;
+mod control;
 mod forward;
 mod load;
 mod machine;
@@ -30,6 +31,8 @@ struct Args {
 enum Suite {
     /// Cost of a forwarded request.
     Forward(forward::Options),
+    /// Cost of a start and of edits at the control plane.
+    Control,
     /// The server behind the proxies (used by the suites).
     #[command(hide = true)]
     Backend { port: u16, core: usize },
@@ -37,8 +40,12 @@ enum Suite {
 
 fn main() -> anyhow::Result<()> {
     match Args::parse().suite {
-        None => forward::run(&forward::Options::default()),
+        None => {
+            forward::run(&forward::Options::default())?;
+            control::run()
+        }
         Some(Suite::Forward(options)) => forward::run(&options),
+        Some(Suite::Control) => control::run(),
         Some(Suite::Backend { port, core }) => backend::run(port, core),
     }
 }

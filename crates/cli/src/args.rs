@@ -26,7 +26,7 @@ pub(crate) enum Command {
     Status,
     /// The objects of a kind, and whether each is in force
     Get {
-        /// Such as virtualservices, vs or VirtualService
+        /// Such as virtualservices or vs
         #[arg(value_name = "KIND", value_parser = parse_kind)]
         kind: Kind,
     },
@@ -127,16 +127,14 @@ impl FromStr for Publish {
         let wrong = || format!("`{text}`: expected HOST:PORT, for example 9080:80 or 0.0.0.0:9080:80");
         let (rest, port) = text.rsplit_once(':').ok_or_else(wrong)?;
         let port = port.parse().map_err(|_| wrong())?;
-        let (address, host_port) = match rest.parse::<u16>() {
-            Ok(host_port) => (None, Some(host_port)),
-            Err(_) => match parse_address(rest) {
-                Some(address) => (Some(address), None),
-                None => {
-                    let (address, host_port) = rest.rsplit_once(':').ok_or_else(wrong)?;
-                    let address = parse_address(address).ok_or_else(wrong)?;
-                    (Some(address), Some(host_port.parse().map_err(|_| wrong())?))
-                }
-            },
+        let (address, host_port) = if let Ok(host_port) = rest.parse::<u16>() {
+            (None, Some(host_port))
+        } else if let Some(address) = parse_address(rest) {
+            (Some(address), None)
+        } else {
+            let (address, host_port) = rest.rsplit_once(':').ok_or_else(wrong)?;
+            let address = parse_address(address).ok_or_else(wrong)?;
+            (Some(address), Some(host_port.parse().map_err(|_| wrong())?))
         };
         if port == 0 || host_port == Some(0) {
             return Err(wrong());

@@ -31,7 +31,9 @@ impl Mesh {
         if let Some(directory) = directory {
             let place = Place::of(directory, &homes)?;
             let socket = protocol::connect_to(&place.up_socket());
-            return socket.map(|socket| Self { socket }).with_context(|| format!("no mesh of {} is up", place.directory.display()));
+            return socket
+                .map(|socket| Self { socket })
+                .with_context(|| format!("no mesh of {} is up", place.directory.display()));
         }
         let mut running: Vec<OwnedFd> =
             homes.control_sockets().iter().filter_map(|path| protocol::connect_to(path)).collect();
@@ -40,7 +42,10 @@ impl Mesh {
             (Some(socket), 0) => Ok(Self { socket }),
             (Some(last), _) => {
                 running.push(last);
-                let directories = running.into_iter().filter_map(|socket| Self { socket }.status().ok()).map(|status| status.directory);
+                let directories = running
+                    .into_iter()
+                    .filter_map(|socket| Self { socket }.status().ok())
+                    .map(|status| status.directory);
                 let directories: Vec<String> = directories.map(|directory| format!("  --mesh {directory}")).collect();
                 bail!("several meshes are up, choose one:\n{}", directories.join("\n"))
             }
@@ -117,7 +122,9 @@ fn hand_on_signals(mesh: Arc<Mesh>) -> Result<()> {
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         runtime.block_on(async {
             let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup(), SignalKind::quit()];
-            let [Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup), Ok(mut quit)] = kinds.map(signal) else { return };
+            let [Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup), Ok(mut quit)] = kinds.map(signal) else {
+                return;
+            };
             loop {
                 let kind = tokio::select! {
                     _ = interrupt.recv() => SignalKind::interrupt(),

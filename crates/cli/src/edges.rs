@@ -77,10 +77,12 @@ impl Figures {
             count.saturating_sub(groups.get(group).copied().unwrap_or_default())
         };
         let key_exchange = self.key_exchange.iter();
-        let key_exchange = key_exchange.map(|(group, count)| (Arc::clone(group), rest(&earlier.key_exchange, group, *count)));
+        let key_exchange =
+            key_exchange.map(|(group, count)| (Arc::clone(group), rest(&earlier.key_exchange, group, *count)));
         let before: HashMap<u64, u64> = earlier.latency_us.iter().copied().collect();
         let latency = self.latency_us.iter();
-        let latency = latency.map(|(bound, count)| (*bound, count.saturating_sub(before.get(bound).copied().unwrap_or_default())));
+        let latency = latency
+            .map(|(bound, count)| (*bound, count.saturating_sub(before.get(bound).copied().unwrap_or_default())));
         Self {
             requests: self.requests.saturating_sub(earlier.requests),
             failures: self.failures.saturating_sub(earlier.failures),
@@ -110,7 +112,8 @@ impl Totals {
     /// What was counted since `earlier`; edges without a request are left out.
     pub(crate) fn since(&self, earlier: &Self) -> Self {
         let nothing = Figures::default();
-        let edges = self.0.iter().map(|(name, figures)| (name.clone(), figures.since(earlier.0.get(name).unwrap_or(&nothing))));
+        let edges =
+            self.0.iter().map(|(name, figures)| (name.clone(), figures.since(earlier.0.get(name).unwrap_or(&nothing))));
         Self(edges.filter(|(_, figures)| figures.requests > 0).collect())
     }
 
@@ -178,7 +181,8 @@ impl Ledger {
 
     /// A replica's proxy has ended: what it last reported is final.
     pub(crate) fn close(&mut self, replica: ReplicaId) {
-        let ended: Vec<ProxyRun> = self.running.range((replica, 0)..=(replica, u32::MAX)).map(|(run, _)| *run).collect();
+        let ended: Vec<ProxyRun> =
+            self.running.range((replica, 0)..=(replica, u32::MAX)).map(|(run, _)| *run).collect();
         let mut tally = std::mem::take(&mut self.ended);
         for run in ended {
             if let Some((address, report)) = self.running.remove(&run) {
@@ -204,7 +208,8 @@ impl Ledger {
             let caller = self.name_of(edge.source_ip);
             match edge.direction {
                 Direction::Inbound => {
-                    let figures = if own.kind == MemberKind::Sidecar { Figures::of(edge) } else { Figures::unseen(edge) };
+                    let figures =
+                        if own.kind == MemberKind::Sidecar { Figures::of(edge) } else { Figures::unseen(edge) };
                     tally.counted.add(name(caller, &own.name, edge), &figures);
                 }
                 Direction::Outbound => {

@@ -24,14 +24,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub(crate) use replica::{Part, Replica};
 use replica::Stage;
+pub(crate) use replica::{Part, Replica};
 pub(crate) use view::WorkloadView;
 
 use crate::plan::{Name, Plan, PodFacts, Workload, ipv4_of, ipv6_of};
 
 /// Longest wait for the ACK of a removal.
-pub(crate) const ACK_WAIT_MAX: Duration = Duration::from_secs(60);
+pub(crate) const ACK_WAIT_MAX: Duration = Duration::from_mins(1);
 
 /// Names a replica for the length of a run.
 pub(crate) type ReplicaId = u64;
@@ -57,12 +57,28 @@ pub(crate) enum Action {
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Event {
-    Prepared { replica: ReplicaId, result: Result<(), String> },
-    Started { replica: ReplicaId, part: Part, result: Result<(), String> },
+    Prepared {
+        replica: ReplicaId,
+        result: Result<(), String>,
+    },
+    Started {
+        replica: ReplicaId,
+        part: Part,
+        result: Result<(), String>,
+    },
     /// `Err` says why it is not ready.
-    Readiness { replica: ReplicaId, part: Part, run: u32, result: Result<(), String> },
+    Readiness {
+        replica: ReplicaId,
+        part: Part,
+        run: u32,
+        result: Result<(), String>,
+    },
     /// With the exit status in words.
-    Exited { replica: ReplicaId, part: Part, how: String },
+    Exited {
+        replica: ReplicaId,
+        part: Part,
+        how: String,
+    },
     Drained(ReplicaId),
     Removed(ReplicaId),
     /// The control plane knows this version of the replicas.
@@ -127,12 +143,16 @@ impl Fleet {
                 }
             }
             Event::Prepared { replica, result } => self.with(replica, |replica| replica.prepared(result, now)),
-            Event::Started { replica, part, result } => self.with(replica, |replica| replica.started(part, result, now)),
+            Event::Started { replica, part, result } => {
+                self.with(replica, |replica| replica.started(part, result, now));
+            }
             Event::Readiness { replica, part, run, result } => {
                 self.with(replica, |replica| replica.readiness(part, run, result));
             }
             Event::Exited { replica, part, how } => self.with(replica, |replica| replica.exited(part, how, now)),
-            Event::Drained(id) => self.with(id, |replica| replica.stage = Stage::Stopping { since: now, told: false, killed: false }),
+            Event::Drained(id) => {
+                self.with(id, |replica| replica.stage = Stage::Stopping { since: now, told: false, killed: false });
+            }
         }
     }
 
@@ -154,9 +174,8 @@ impl Fleet {
             replica.step(replica::Clock { now, published, applied }, &mut actions);
             wake = [wake, replica.wake()].into_iter().flatten().min();
         }
-        self.rollouts.retain(|_, rollout| {
-            rollout.desired.is_some() || rollout.broken.is_some() || !rollout.replicas.is_empty()
-        });
+        self.rollouts
+            .retain(|_, rollout| rollout.desired.is_some() || rollout.broken.is_some() || !rollout.replicas.is_empty());
         (actions, wake)
     }
 
@@ -176,7 +195,9 @@ impl Fleet {
                 if rollout.replicas.values().any(|replica| replica.is_staying() && same(replica)) {
                     continue;
                 }
-                let Some(ipv4) = ipv4_of(&name.to_string(), ordinal, |address| taken.contains(&address)) else { continue };
+                let Some(ipv4) = ipv4_of(&name.to_string(), ordinal, |address| taken.contains(&address)) else {
+                    continue;
+                };
                 taken.insert(ipv4);
                 let pod = PodFacts {
                     name: pod_name(&desired, ipv4),
@@ -195,18 +216,23 @@ impl Fleet {
     /// Sends away what is no longer wanted and no longer needed.
     fn retire(&mut self, now: Instant) {
         // What is still published as an endpoint is so up to the next version.
-        let endpoints: BTreeSet<ReplicaId> = self.endpoints.iter().filter(|(_, ready)| *ready).map(|(id, _)| *id).collect();
+        let endpoints: BTreeSet<ReplicaId> =
+            self.endpoints.iter().filter(|(_, ready)| *ready).map(|(id, _)| *id).collect();
         for rollout in self.rollouts.values_mut() {
             let wanted = rollout.desired.as_ref().map_or(0, |desired| desired.replicas as usize);
             let desired = rollout.desired.clone();
             let is_wanted = |replica: &Replica| {
-                desired.as_ref().is_some_and(|desired| replica.is_current(desired) && replica.ordinal < desired.replicas)
+                desired
+                    .as_ref()
+                    .is_some_and(|desired| replica.is_current(desired) && replica.ordinal < desired.replicas)
             };
             let staying = || rollout.replicas.values().filter(|replica| replica.is_staying());
             let ready = staying().filter(|replica| is_wanted(replica) && replica.is_ready()).count();
             // Old ones stand in for those that are not ready yet; the ready ones among them first, then the newest.
-            let mut old: Vec<(bool, ReplicaId)> =
-                staying().filter(|replica| !is_wanted(replica)).map(|replica| (replica.was_ready, replica.id)).collect();
+            let mut old: Vec<(bool, ReplicaId)> = staying()
+                .filter(|replica| !is_wanted(replica))
+                .map(|replica| (replica.was_ready, replica.id))
+                .collect();
             old.sort_by_key(|(was_ready, id)| (std::cmp::Reverse(*was_ready), std::cmp::Reverse(*id)));
             let keep = wanted.saturating_sub(ready);
             let leaving = old.into_iter().enumerate().filter(|(at, (was_ready, _))| *at >= keep || !was_ready);
@@ -252,7 +278,8 @@ impl Rollout {
 
     fn is_ready(&self) -> bool {
         let Some(desired) = &self.desired else { return self.broken.is_none() };
-        let ready = self.replicas.values().filter(|replica| replica.is_current(desired) && replica.is_endpoint()).count();
+        let ready =
+            self.replicas.values().filter(|replica| replica.is_current(desired) && replica.is_endpoint()).count();
         self.broken.is_none() && ready >= desired.replicas as usize
     }
 }

@@ -9,11 +9,11 @@
 
 use std::{
     collections::HashMap,
-    fs::{self, File, OpenOptions},
+    fs::{self, DirBuilder, File, OpenOptions},
     io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write},
     os::{
         fd::OwnedFd,
-        unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+        unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
     },
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -44,7 +44,9 @@ impl Source {
     fn path(&self, logs: &Path) -> PathBuf {
         match self {
             Self::ControlPlane => logs.join("mizzend.log"),
-            Self::Proxy { workload, ordinal } => logs.join(&*workload.namespace).join(format!("{}-{ordinal}.proxy.log", workload.name)),
+            Self::Proxy { workload, ordinal } => {
+                logs.join(&*workload.namespace).join(format!("{}-{ordinal}.proxy.log", workload.name))
+            }
             Self::App { workload, ordinal, container } => {
                 logs.join(&*workload.namespace).join(format!("{}-{ordinal}.app.{container}.log", workload.name))
             }
@@ -67,7 +69,7 @@ impl Logs {
         {
             return Err(error).with_context(|| format!("removing old logs in {}", directory.display()));
         }
-        fs::create_dir_all(&directory)?;
+        DirBuilder::new().mode(0o700).recursive(true).create(&directory)?;
         Ok(Self { directory, open: Mutex::default() })
     }
 
@@ -154,7 +156,8 @@ pub(crate) fn files_of(logs: &Path, workload: &str, source: LogSource) -> Result
     if workload == "mizzend" {
         return Ok(vec![Source::ControlPlane.path(logs)]);
     }
-    let (namespace, name) = workload.split_once('/').map_or((None, workload), |(namespace, name)| (Some(namespace), name));
+    let (namespace, name) =
+        workload.split_once('/').map_or((None, workload), |(namespace, name)| (Some(namespace), name));
     let kind = match source {
         LogSource::App => ".app.",
         LogSource::Proxy => ".proxy",
@@ -166,7 +169,9 @@ pub(crate) fn files_of(logs: &Path, workload: &str, source: LogSource) -> Result
         }
         for file in fs::read_dir(directory.path()).into_iter().flatten().flatten() {
             let file_name = file.file_name().to_string_lossy().into_owned();
-            let Some((replica, _)) = file_name.strip_suffix(".log").and_then(|name| name.rsplit_once(kind)) else { continue };
+            let Some((replica, _)) = file_name.strip_suffix(".log").and_then(|name| name.rsplit_once(kind)) else {
+                continue;
+            };
             let deployment = replica.rsplit_once('-').map_or(replica, |(deployment, _)| deployment);
             if replica == name || deployment == name {
                 found.push(file.path());
@@ -197,14 +202,16 @@ pub(crate) fn print(files: &[PathBuf], follow: bool, out: &mut impl Write) -> io
         tails.push(tail);
     }
     out.flush()?;
-    while follow {
+    if !follow {
+        return Ok(());
+    }
+    loop {
         for tail in &mut tails {
             tail.catch_up(out)?;
         }
         out.flush()?;
         std::thread::sleep(FOLLOW_PAUSE);
     }
-    Ok(())
 }
 
 fn stem(path: &Path) -> String {

@@ -97,7 +97,7 @@ impl Mizzend {
 
     /// Replaces the lab's objects; returns the generation that holds them.
     pub(crate) async fn put_runtime(&self, objects: &[Value]) -> Result<u64> {
-        let body = json!({"kind": "List", "items": objects}).to_string();
+        let body = json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string();
         let published: Published = unix_http::json(&self.socket, (Method::PUT, "/v1/runtime"), body.into()).await?;
         Ok(published.generation)
     }

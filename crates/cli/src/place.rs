@@ -160,7 +160,7 @@ fn create_private(path: &Path) -> Result<()> {
     }
     let meta = fs::symlink_metadata(path).with_context(|| path.display().to_string())?;
     ensure!(
-        meta.is_dir() && meta.uid() == rustix::process::geteuid().as_raw() && meta.mode() & 0o077 == 0,
+        meta.is_dir() && meta.uid() == rustix::process::geteuid().as_raw() && meta.mode() & 0o7777 == 0o700,
         "{} must be a directory of yours that nobody else can enter (mode 0700)",
         path.display()
     );

@@ -51,7 +51,7 @@ pub(crate) type Objects = OrdMap<ObjectId, Arc<Object>>;
 
 /// Where a workload's program is started last: once every other workload is ready. On the pod template.
 pub(crate) const START_ANNOTATION: &str = "mizzen.io/start";
-const START_LAST: &str = "last";
+const START_LAST: &str = "when-others-ready";
 /// Workers of a proxy, as Istio's default CPU limit gives it.
 const CONCURRENCY: u32 = 2;
 /// Default of `terminationGracePeriodSeconds` (Kubernetes API reference, PodSpec).
@@ -249,14 +249,19 @@ fn workload(
     Ok(Workload { name: name.clone(), replicas, revision: revision(&template), template, starts_last })
 }
 
-fn template(name: &Name, object: &Object, pod: &PodTemplateSpec, sources: &mut Sources<'_, '_>) -> Result<Template, Trouble> {
+fn template(
+    name: &Name,
+    object: &Object,
+    pod: &PodTemplateSpec,
+    sources: &mut Sources<'_, '_>,
+) -> Result<Template, Trouble> {
     let meta = pod.metadata.clone().unwrap_or_default();
     let (labels, annotations) = (meta.labels.unwrap_or_default(), meta.annotations.unwrap_or_default());
     let Some(spec) = &pod.spec else { return Err(Trouble::new("spec.template", "a pod template without `spec`")) };
     if let Err(errors) = mizzen_capture::from_annotations(&annotations)
         && let Some(error) = errors.first()
     {
-        let path = format!("spec.template.metadata.annotations.{}", error.annotation);
+        let path = annotation_path(&error.annotation);
         return Err(Trouble::new(path, error.to_string()));
     }
     let role = role(&labels, &annotations, spec.host_network == Some(true), namespace_of(name, sources.objects));
@@ -284,6 +289,11 @@ fn template(name: &Name, object: &Object, pod: &PodTemplateSpec, sources: &mut S
         labels,
         annotations,
     })
+}
+
+/// Field path of an annotation of the pod template.
+fn annotation_path(name: &str) -> String {
+    format!("spec.template.metadata.annotations[\"{name}\"]")
 }
 
 /// Istio's injection rules, with one difference: under `mizzen up` a namespace need not ask for injection.

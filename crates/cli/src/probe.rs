@@ -4,6 +4,7 @@
 
 use std::{
     collections::BTreeSet,
+    fmt::Write as _,
     fs,
     io::{Read as _, Write as _},
     net::{TcpStream, ToSocketAddrs as _},
@@ -16,7 +17,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::plan::Check;
 
 /// The caller ends a check that takes longer than its own timeout; this one ends a process that nobody ends.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 /// Bytes of an answer that are read; the status line is at its start.
 const ANSWER_BYTES_MAX: u64 = 64 << 10;
 
@@ -66,12 +67,13 @@ fn connect(host: &str, port: u16) -> Result<TcpStream> {
 
 fn http(host: &str, port: u16, path: &str, headers: &[(String, String)]) -> Result<()> {
     let mut stream = connect(host, port)?;
-    let mut request = format!("GET {path} HTTP/1.1\r\nConnection: close\r\nUser-Agent: mizzen-probe\r\nAccept: */*\r\n");
+    let mut request =
+        format!("GET {path} HTTP/1.1\r\nConnection: close\r\nUser-Agent: mizzen-probe\r\nAccept: */*\r\n");
     if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
-        request += &format!("Host: {host}:{port}\r\n");
+        let _ = write!(request, "Host: {host}:{port}\r\n");
     }
     for (name, value) in headers {
-        request += &format!("{name}: {value}\r\n");
+        let _ = write!(request, "{name}: {value}\r\n");
     }
     request += "\r\n";
     stream.set_write_timeout(Some(DEADLINE))?;

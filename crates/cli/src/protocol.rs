@@ -29,9 +29,15 @@ const BACKLOG: i32 = 16;
 pub(crate) enum Request {
     Status,
     /// By the kind's name in a manifest.
-    Get { kind: String },
+    Get {
+        kind: String,
+    },
     /// With standard input, output and error.
-    Exec { workload: String, command: Vec<String>, terminal: Option<String> },
+    Exec {
+        workload: String,
+        command: Vec<String>,
+        terminal: Option<String>,
+    },
     Down,
 }
 
@@ -40,7 +46,9 @@ pub(crate) enum Answer {
     Status(Box<Status>),
     Objects(Vec<ObjectView>),
     /// Of the command.
-    Exited { code: i32 },
+    Exited {
+        code: i32,
+    },
     /// It has begun to stop; the end of the connection is the end of the mesh.
     Stopping,
     Refused(String),

@@ -159,7 +159,10 @@ pub(crate) fn shortcomings(report: &Report, was_ready: bool) -> Vec<String> {
     for edge in report.edges.iter().filter(|edge| edge.success_rate.is_some_and(|rate| rate < 1.0)) {
         let rate = edge.success_rate.unwrap_or_default();
         let failed = ((1.0 - rate) * edge.requests as f64).round();
-        found.push(format!("{failed} of {} requests from {} to {} failed", edge.requests, edge.source, edge.destination));
+        found.push(format!(
+            "{failed} of {} requests from {} to {} failed",
+            edge.requests, edge.source, edge.destination
+        ));
     }
     found
 }

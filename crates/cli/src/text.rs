@@ -82,7 +82,9 @@ pub(crate) fn change(change: &Change) -> String {
 
 fn some_of(objects: &[String]) -> String {
     match objects {
-        [first, second, third, rest @ ..] if !rest.is_empty() => format!("{first}, {second}, {third} and {} more", rest.len()),
+        [first, second, third, rest @ ..] if !rest.is_empty() => {
+            format!("{first}, {second}, {third} and {} more", rest.len())
+        }
         all => all.join(", "),
     }
 }

@@ -25,7 +25,8 @@ pub(crate) async fn request(
     timeout: Duration,
 ) -> Result<(StatusCode, Bytes)> {
     let exchange = async {
-        let stream = UnixStream::connect(socket).await.with_context(|| format!("connecting to {}", socket.display()))?;
+        let stream =
+            UnixStream::connect(socket).await.with_context(|| format!("connecting to {}", socket.display()))?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         let request = Request::builder().method(method).uri(uri).header("host", "localhost").body(Full::new(body))?;
         // Drives the connection until the answer is read; dropped, it closes it.

@@ -12,6 +12,7 @@ mod exec;
 mod hands;
 mod lines;
 mod meter;
+mod overview;
 mod proxy;
 mod runtime;
 mod sandbox;
@@ -57,8 +58,8 @@ const INHERITED: [&str; 9] = ["PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG"
 pub(crate) fn run(options: Up) -> Result<ExitCode> {
     let homes = Homes::of_user()?;
     let place = Place::of(&options.directory, &homes)?;
-    place.create()?;
     let _lock = lock(&place)?;
+    place.create()?;
     // What a run that was killed has left.
     place.clear_runtime()?;
     place.create()?;
@@ -76,7 +77,7 @@ fn lock(place: &Place) -> Result<StateDir> {
             let pid = pid.map_or_else(String::new, |pid| format!(" (process {pid})"));
             anyhow::anyhow!("{} is up already{pid}; `mizzen down` stops it", place.directory.display())
         }
-        other => other.into(),
+        error @ StateDirError::Io { .. } => error.into(),
     })
 }
 
@@ -121,7 +122,10 @@ impl Binaries {
         let directories: Vec<PathBuf> = beside.into_iter().chain(path_directories()).collect();
         let find = |name: &str| {
             let paths = directories.iter().map(|directory| directory.join(name));
-            paths.into_iter().find(|path| is_program(path)).with_context(|| format!("no program `{name}` beside mizzen or in PATH"))
+            paths
+                .into_iter()
+                .find(|path| is_program(path))
+                .with_context(|| format!("no program `{name}` beside mizzen or in PATH"))
         };
         Ok(Self { mizzend: find("mizzend")?, proxy: find("mizzen-proxy")?, mizzen })
     }
@@ -174,7 +178,10 @@ fn refuse_unenforced(objects: &Objects) -> Result<()> {
     if lines.is_empty() {
         return Ok(());
     }
-    bail!("these are not enforced yet, so nothing is started (--allow-unenforced starts without them):\n{}", lines.join("\n"))
+    bail!(
+        "these are not enforced yet, so nothing is started (--allow-unenforced starts without them):\n{}",
+        lines.join("\n")
+    )
 }
 
 /// The sockets of all published ports, or an error about the first that is taken.

@@ -13,7 +13,7 @@ use std::{
 use serde_json::Value;
 
 /// Longest wait for anything.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A mesh's directories and programs, and the running `mizzen up`.
 struct Mesh {
@@ -111,7 +111,10 @@ impl Mesh {
         let marker = self.root.to_string_lossy().into_owned();
         let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
         let lines = entries.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
-        lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " ")).filter(|line| line.contains(&marker)).collect()
+        lines
+            .map(|line| String::from_utf8_lossy(&line).replace('\0', " "))
+            .filter(|line| line.contains(&marker))
+            .collect()
     }
 
     fn is_gone(&self) -> bool {
@@ -234,7 +237,9 @@ fn an_edit_rolls_the_workload() {
     assert_eq!(word(&mesh), "one\n");
     mesh.write("web.yaml", &web("two"));
     mesh.until("the new one serves", |mesh| word(mesh) == "two\n");
-    mesh.until("the old one was drained", |mesh| text(&mesh.run(&["logs", "-c", "proxy", "web"]).stdout).contains("drained"));
+    mesh.until("the old one was drained", |mesh| {
+        text(&mesh.run(&["logs", "-c", "proxy", "web"]).stdout).contains("drained")
+    });
     mesh.until("one is left", |mesh| {
         let servers = mesh.processes().iter().filter(|line| line.contains("mizzen-proxy")).count();
         servers == 1 && text(&mesh.run(&["status"]).stdout).contains("is ready")
@@ -322,7 +327,10 @@ fn two_meshes_run_side_by_side() {
     one.up(&[]);
     let shared = one.root.clone();
     let mut command = two.mizzen(&["up"]);
-    command.arg(two.root.join("mesh")).env("XDG_STATE_HOME", shared.join("state")).env("XDG_RUNTIME_DIR", shared.join("run"));
+    command
+        .arg(two.root.join("mesh"))
+        .env("XDG_STATE_HOME", shared.join("state"))
+        .env("XDG_RUNTIME_DIR", shared.join("run"));
     let out = File::create(two.root.join("up.log")).expect("it can be made");
     two.up = Some(command.stdout(out).spawn().expect("it can be started"));
     one.until_logged("all 1 workloads are ready");

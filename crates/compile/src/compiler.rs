@@ -123,7 +123,9 @@ impl Compiler {
         let tables = &mut self.tables;
         self.sets.entry(SetKey::Sidecar(outbound, view.clone())).or_insert_with(|| {
             let mut above = ResourceSet::default();
-            build(&view, tables).iter().flat_map(|part| part.iter()).for_each(|resource| drop(above.put(resource)));
+            for resource in build(&view, tables).iter().flat_map(|part| part.iter()) {
+                above.put(resource);
+            }
             Kept::new(Joined { above, stale: true, ..Joined::default() })
         })
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::memo::{Built, Stats};
 use crate::resource::{Kind, Resource, ResourceSet};
 
-/// Resources by contributor. No two contributors of one layer make a resource of the same name.
+/// Resources by contributor. At the end of an update no two contributors make a resource of the same name.
 #[derive(Clone, Debug)]
 pub(crate) struct Layer<K> {
     parts: BTreeMap<K, Vec<Built>>,
@@ -32,8 +32,12 @@ impl<K: Ord + Clone> Layer<K> {
         }
         let fresh: BTreeSet<(Kind, &str)> = each(&parts).map(|resource| (resource.kind, &*resource.name)).collect();
         for resource in each(&old).filter(|resource| !fresh.contains(&(resource.kind, &*resource.name))) {
-            self.set.remove(resource.kind, &resource.name);
-            self.touch(resource);
+            // In one update a name may pass to another contributor, whose resource is other bytes: that one stays.
+            let present = self.set.get(resource.kind, &resource.name);
+            if present.is_some_and(|present| present.version == resource.version) {
+                self.set.remove(resource.kind, &resource.name);
+                self.touch(resource);
+            }
         }
         for resource in each(&parts) {
             if self.set.put(resource) {

@@ -104,11 +104,6 @@ impl<V: View> Memo<V> {
         self.table.insert(view, built.clone());
         built
     }
-
-    #[cfg(test)]
-    pub(crate) fn len(&self) -> usize {
-        self.table.len()
-    }
 }
 
 /// A hasher for views: pointers and short values, made by ourselves, so that nobody can aim at collisions.

@@ -44,9 +44,8 @@ enum Part {
     Port(u16),
     /// The route configuration of a port whose protocol is detected.
     Detected(Arc<str>, u16),
-    Service(Arc<str>),
-    /// A host or pattern that a rule names and no service has.
-    Pattern(Arc<str>),
+    /// A service, or a host or pattern that a rule names and no service has.
+    Host(Arc<str>),
 }
 
 /// The outbound half of a class.
@@ -170,9 +169,10 @@ impl Outbound {
         }
     }
 
-    /// A host, and the services it covers if it is a pattern.
+    /// A host that a rule names: itself, the service whose short name it may be, the services it covers if it is a pattern.
     fn add_covered(&self, host: &Arc<str>, dirty: &mut BTreeSet<Arc<str>>) {
         dirty.insert(host.clone());
+        dirty.extend(self.full_host(host));
         if is_wildcard(host) {
             let keys = self.world.services().keys();
             dirty.extend(keys.filter(|key| host_covers(host, &key.host)).map(|key| key.host.clone()));
@@ -207,21 +207,21 @@ impl Outbound {
 
     /// A host: the service of that name, or what a rule says about it.
     fn host(&mut self, host: &Arc<str>, ports: &mut BTreeSet<u16>, tables: &mut Tables) {
-        let sidecar = self.key.kind == ProxyKind::Sidecar;
         let service = self.world.service_for(&self.key.namespace, host).cloned();
-        let parts = service.as_ref().map(|service| self.service_parts(service, tables)).unwrap_or_default();
-        self.layer.replace(Part::Service(host.clone()), parts, &mut tables.stats);
-        if !sidecar {
-            return;
+        let mut parts = service.as_ref().map(|service| self.service_parts(service, tables)).unwrap_or_default();
+        let mut own_needs = service.as_ref().map(|service| needs(service)).unwrap_or_default();
+        let sidecar = self.key.kind == ProxyKind::Sidecar;
+        if let Some(view) = self.pattern(host).filter(|_| sidecar) {
+            parts.push(view.compiled(tables));
+            own_needs.insert(Need::Http { port: PATTERN_PORT, host: host.clone() });
         }
-        let mut needs = service.as_ref().map(|service| needs(service)).unwrap_or_default();
-        if self.pattern(host, tables) {
-            needs.insert(Need::Http { port: PATTERN_PORT, host: host.clone() });
+        self.layer.replace(Part::Host(host.clone()), parts, &mut tables.stats);
+        if sidecar {
+            self.put_needs(host, own_needs, ports);
+            let all = service.iter().flat_map(|service| &service.ports);
+            let detected = all.filter(|port| port.protocol == Protocol::Auto).map(|port| port.number).collect();
+            self.put_detected(host, &detected, tables);
         }
-        self.put_needs(host, needs, ports);
-        let all = service.iter().flat_map(|service| &service.ports);
-        let detected = all.filter(|port| port.protocol == Protocol::Auto).map(|port| port.number).collect();
-        self.put_detected(host, &detected, tables);
     }
 
     fn service_parts(&self, service: &Arc<Service>, tables: &mut Tables) -> Vec<Built> {
@@ -264,7 +264,7 @@ impl Outbound {
         let namespace = &self.key.namespace;
         let rule = self.world.hosts().find(namespace, service.host());
         let mut short_names = short_names(service, namespace);
-        short_names.retain(|name| self.world.service_for(namespace, name).is_none());
+        short_names.retain(|name| self.world.service_for(namespace, name).is_none() && self.pattern(name).is_none());
         ServiceHostView {
             mesh: self.world.mesh().into(),
             service: service.into(),
@@ -282,21 +282,20 @@ impl Outbound {
         rule.reads_source().then(|| Source { namespace: namespace.clone(), labels: labels.clone() })
     }
 
-    /// The virtual host of a host or pattern that a rule names, unless it is a service's or covers one. True if there is one.
-    fn pattern(&mut self, host: &Arc<str>, tables: &mut Tables) -> bool {
+    /// The virtual host of a host or pattern that a rule names, unless it is a service's or covers one.
+    fn pattern(&self, host: &Arc<str>) -> Option<PatternHostView> {
         let namespace = &self.key.namespace;
-        let rule = self.world.hosts().first(namespace, host).filter(|rule| rule.refused || !rule.http.is_empty());
-        let view = rule.filter(|_| !self.is_known(host)).map(|rule| PatternHostView {
+        let rule = self.world.hosts().first(namespace, host)?;
+        if self.is_known(host) || (rule.http.is_empty() && !rule.refused) {
+            return None;
+        }
+        Some(PatternHostView {
             mesh: self.world.mesh().into(),
             host: host.clone(),
             destinations: Destinations::of([&**rule], &self.world, namespace),
             source: self.source(rule),
             rule: rule.into(),
-        });
-        let parts: Vec<Built> = view.map(|view| view.compiled(tables)).into_iter().collect();
-        let any = !parts.is_empty();
-        self.layer.replace(Part::Pattern(host.clone()), parts, &mut tables.stats);
-        any
+        })
     }
 
     /// True if these clients see a service of that host, or one that the pattern covers.

@@ -12,21 +12,21 @@
 //!
 //! **Listeners** ([`options`]): xDS and CA with TLS, xDS in plain text on loopback, monitoring, and the control socket.
 
-pub mod options;
-mod node;
-mod identity;
 mod bucket;
 mod ca;
 mod certificate;
+mod identity;
+mod node;
+pub mod options;
 
 mod convert;
+mod discovery;
 mod mesh;
 mod tracker;
-mod discovery;
 
-mod listen;
-mod http1;
 mod api;
+mod http1;
+mod listen;
 mod monitor;
 
 mod run;

@@ -18,7 +18,7 @@ use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::prelude::FromDer;
 use x509_parser::public_key::PublicKey;
 
-use crate::id::SpiffeId;
+use crate::id::{IdError, SpiffeId};
 use crate::peer::PeerCertificate;
 use crate::svid::{Svid, SvidError};
 
@@ -57,6 +57,8 @@ pub enum IssueError {
     Randomness,
     #[error("the certificate for the server itself is not usable")]
     Server(#[source] SvidError),
+    #[error("the trust domain cannot stand in an identity")]
+    BadName(#[source] IdError),
 }
 
 /// A certificate as it is handed out.

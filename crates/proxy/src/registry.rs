@@ -17,6 +17,10 @@ use serde::Serialize;
 
 use crate::{clock, io::Activity, tls::Peer};
 
+/// Requests that a client may abandon on one connection before more than half of all are a reason to cut it: HTTP/2's
+/// rapid reset costs the client nothing and us a request each (CVE-2023-44487; the figures are Envoy's).
+const ABANDONED_MAX: u32 = 500;
+
 /// What a connection turned out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -58,11 +62,14 @@ pub(crate) struct Entry {
     /// Requests under way.
     pub(crate) active: Cell<u32>,
     pub(crate) idle_timeout: Cell<Option<Duration>>,
+    /// With requests under way, and no byte in either direction.
+    pub(crate) stream_idle_timeout: Cell<Option<Duration>>,
     pub(crate) headers_timeout: Cell<Duration>,
     started: u64,
     /// Bytes received when the last request ended: more than that while no request is under way is an unfinished head.
     received_mark: Cell<u64>,
     head_since: Cell<Option<u64>>,
+    abandoned: Cell<u32>,
     ending: Cell<Ending>,
     reason: Cell<&'static str>,
     waker: RefCell<Option<Waker>>,
@@ -117,6 +124,15 @@ impl Entry {
         self.received_mark.set(self.activity.received());
     }
 
+    /// The client went away from a request without its answer.
+    pub(crate) fn request_abandoned(&self) {
+        let abandoned = self.abandoned.get() + 1;
+        self.abandoned.set(abandoned);
+        if abandoned >= ABANDONED_MAX && u64::from(abandoned) * 2 > self.requests.get() {
+            self.end(Ending::Abort, "too many abandoned requests");
+        }
+    }
+
     /// The sweep's judgement of this connection at the coarse present.
     fn sweep(&self, unix_now: u64) {
         if self.ending.get() == Ending::Abort {
@@ -125,7 +141,11 @@ impl Entry {
         if self.identity.borrow().as_ref().is_some_and(|peer| peer.not_after <= unix_now) && self.is_http() {
             self.end(Ending::Drain, "peer certificate expired");
         }
+        let is_silent = |limit: Option<Duration>| limit.is_some_and(|limit| clock::since(self.activity.last()) >= limit);
         if self.active.get() > 0 {
+            if self.is_http() && is_silent(self.stream_idle_timeout.get()) {
+                self.end(Ending::Abort, "stream idle");
+            }
             return;
         }
         match self.speaks.get() {
@@ -133,8 +153,14 @@ impl Entry {
                 if self.head_overdue() {
                     return self.end(Ending::Abort, "request headers took too long");
                 }
-                if self.idle_timeout.get().is_some_and(|limit| clock::since(self.activity.last()) >= limit) {
+                if is_silent(self.idle_timeout.get()) {
                     self.end(Ending::Drain, "idle");
+                }
+            }
+            // The chain is chosen, and it is HTTP's: the first bytes are an unfinished head.
+            Speaks::Detecting if self.idle_timeout.get().is_some() => {
+                if self.head_overdue() || is_silent(self.idle_timeout.get()) {
+                    self.end(Ending::Abort, "no request");
                 }
             }
             // A silent client may wait for a server that speaks first; TCP has its own idle timer.
@@ -227,10 +253,12 @@ impl Registry {
             requests: Cell::new(0),
             active: Cell::new(0),
             idle_timeout: Cell::new(None),
+            stream_idle_timeout: Cell::new(None),
             headers_timeout: Cell::new(Duration::from_secs(60)),
             started: clock::now(),
             received_mark: Cell::new(0),
             head_since: Cell::new(None),
+            abandoned: Cell::new(0),
             ending: Cell::new(Ending::No),
             reason: Cell::new(""),
             waker: RefCell::new(None),

@@ -186,8 +186,8 @@ impl World {
         host: &str,
         admits: impl Fn(&DestinationRule) -> bool,
     ) -> Option<&Arc<DestinationRule>> {
-        if !self.merged_rules.range((namespace.clone(), Arc::default())..).next().is_some_and(|((ns, _), _)| ns == namespace)
-        {
+        let first = self.merged_rules.range((namespace.clone(), Arc::default())..).next();
+        if first.is_none_or(|((owner, _), _)| owner != namespace) {
             return None;
         }
         covering_patterns(host).find_map(|pattern| {

@@ -1,7 +1,7 @@
 //! The harness of the end-to-end tests: a mesh from manifests, commands run inside its workloads, conditions with deadlines.
 //!
 //! A test drives the product as a person does: `mizzen up DIR`, edits of files, `mizzen exec`. Nothing here sleeps for a fixed
-//! time; every wait is for a condition and has a deadline.
+//! time; every wait is for a condition and has a deadline. Where a suite has many checks, they share a mesh ([`check_all`]).
 //!
 //! | suite | shows |
 //! |---|---|
@@ -15,10 +15,18 @@
 //! | `cage` | what a workload cannot do |
 //! | `cleanup` | nothing is left behind |
 
+mod checks;
+pub mod manifest;
 mod mesh;
+pub mod outside;
+mod processes;
+mod sniff;
 mod wait;
 
-pub use mesh::{Load, Mesh, Output};
+pub use checks::{Check, check_all};
+pub use mesh::{Load, Mesh, Output, header};
+pub use processes::{Process, descendants, processes};
+pub use sniff::Sniffer;
 pub use wait::{eventually, within};
 
 use std::path::PathBuf;

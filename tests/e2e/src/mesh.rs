@@ -10,13 +10,13 @@ use std::{
         atomic::{AtomicU32, Ordering},
     },
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::{eventually, program, within};
+use crate::{Process, descendants, eventually, program, within};
 
 /// What a command inside a workload printed and how it ended.
 #[derive(Clone, Debug)]
@@ -42,12 +42,27 @@ impl Output {
     }
 }
 
+/// A header of a request as the echo server describes it; the empty text if it has none.
+pub fn header(description: &Value, name: &str) -> String {
+    let pairs = description["headers"].as_array().into_iter().flatten();
+    let values = pairs.filter(|pair| pair[0].as_str().is_some_and(|found| found.eq_ignore_ascii_case(name)));
+    values.filter_map(|pair| pair[1].as_str()).collect::<Vec<_>>().join(",")
+}
+
 /// A mesh of a test. Dropping it ends it and everything in it.
 pub struct Mesh {
     root: PathBuf,
+    arguments: Vec<String>,
     up: Child,
-    lines: Arc<Mutex<Vec<String>>>,
+    lines: Lines,
     readers: Vec<JoinHandle<()>>,
+}
+
+/// Lines of output, and when each was read.
+type Lines = Arc<Mutex<Vec<(SystemTime, String)>>>;
+
+fn texts(lines: &Lines) -> Vec<String> {
+    lines.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|(_, line)| line.clone()).collect()
 }
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -96,7 +111,13 @@ impl Mesh {
     }
 
     fn start_in(root: PathBuf, arguments: &[&str]) -> Self {
-        let mut command = Self::command_in(&root);
+        let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let (up, lines, readers) = Self::launch(&root, &arguments);
+        Self { root, arguments, up, lines, readers }
+    }
+
+    fn launch(root: &Path, arguments: &[String]) -> (Child, Lines, Vec<JoinHandle<()>>) {
+        let mut command = Self::command_in(root);
         command.arg("up").arg(root.join("mesh")).arg("--plain").args(arguments);
         let mut up = command
             .stdin(Stdio::null())
@@ -104,15 +125,31 @@ impl Mesh {
             .stderr(Stdio::piped())
             .spawn()
             .expect("`mizzen up` started");
-        let lines: Arc<Mutex<Vec<String>>> = Arc::default();
+        let lines = Lines::default();
         let out = up.stdout.take().map(|stream| follow(stream, &lines));
         let err = up.stderr.take().map(|stream| follow(stream, &lines));
-        Self { root, up, lines, readers: out.into_iter().chain(err).collect() }
+        (up, lines, out.into_iter().chain(err).collect())
+    }
+
+    /// Starts `mizzen up` once more, on the same directory and state, after it has ended.
+    ///
+    /// # Panics
+    /// When it has not ended: the test has failed.
+    pub fn restart(&mut self) {
+        assert!(self.try_end().is_some(), "`mizzen up` has ended");
+        (self.up, self.lines, self.readers) = Self::launch(&self.root, &self.arguments);
     }
 
     fn command_in(root: &Path) -> Command {
-        let mut command = Command::new(program("mizzen"));
+        let mizzen = program("mizzen");
+        let mut command = Command::new(&mizzen);
         command.env("XDG_STATE_HOME", root.join("state")).env("XDG_RUNTIME_DIR", root.join("run"));
+        // The tests' clients and servers lie beside it, and workloads inherit the path.
+        let home = mizzen.parent().map_or_else(PathBuf::new, Path::to_path_buf);
+        let home = fs::canonicalize(home).expect("the directory of the program");
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let all = std::env::join_paths([home].into_iter().chain(std::env::split_paths(&path)));
+        command.env("PATH", all.expect("a path without colons"));
         command
     }
 
@@ -143,11 +180,20 @@ impl Mesh {
             .spawn()
             .expect("`mizzen exec` started");
         let stdin = child.stdin.take();
-        let lines: Arc<Mutex<Vec<String>>> = Arc::default();
+        let lines = Lines::default();
         let out = child.stdout.take().map(|stream| follow(stream, &lines));
-        let errors: Arc<Mutex<Vec<String>>> = Arc::default();
+        let errors = Lines::default();
         let err = child.stderr.take().map(|stream| follow(stream, &errors));
         Load { child, lines, errors, readers: out.into_iter().chain(err).collect(), _stdin: stdin }
+    }
+
+    /// What the echo server was asked, as `curl` beside a workload asks it.
+    ///
+    /// # Panics
+    /// When the answer is none of the echo's: the test has failed.
+    pub fn ask(&self, workload: &str, arguments: &[&str]) -> Value {
+        let (status, body) = self.curl(workload, arguments);
+        serde_json::from_str(&body).unwrap_or_else(|error| panic!("{arguments:?}: {status}: {error}: {body}"))
     }
 
     /// `curl` beside a workload: status code and body.
@@ -188,6 +234,11 @@ impl Mesh {
         self.root.join("state")
     }
 
+    /// The runtime directories' parent: sockets are below it.
+    pub fn runtime(&self) -> PathBuf {
+        self.root.join("run")
+    }
+
     /// How often a change of this file was applied so far.
     fn changes(&self, name: &str) -> usize {
         self.lines().iter().filter(|line| line.contains(name) && line.contains("applied by")).count()
@@ -195,7 +246,21 @@ impl Mesh {
 
     /// Everything that `mizzen up` printed.
     pub fn lines(&self) -> Vec<String> {
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        texts(&self.lines)
+    }
+
+    /// How many lines there are so far: where to look from for what comes.
+    pub fn mark(&self) -> usize {
+        self.lines().len()
+    }
+
+    /// Waits for a line behind a [`Mesh::mark`] that contains `text`; when it was read, and the line.
+    pub fn wait_line_from(&self, mark: usize, text: &str) -> (SystemTime, String) {
+        let what = format!("a line with {text:?}");
+        eventually(&what, || {
+            let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+            lines.iter().skip(mark).find(|(_, line)| line.contains(text)).cloned()
+        })
     }
 
     /// Waits for a line that contains `text`.
@@ -218,6 +283,50 @@ impl Mesh {
         }
     }
 
+    /// IPv4 and IPv6 addresses of a workload's only replica.
+    ///
+    /// # Panics
+    /// When it has none: the test has failed.
+    pub fn addresses(&self, workload: &str) -> (String, String) {
+        let output = self.exec(workload, &["hostname", "-I"]);
+        let find = |v6: bool| output.out.split_whitespace().find(|address| address.contains(':') == v6).map(str::to_owned);
+        match (find(false), find(true)) {
+            (Some(v4), Some(v6)) => (v4, v6),
+            _ => panic!("no addresses of {workload}: {output:?}"),
+        }
+    }
+
+    /// Every process of the mesh but `mizzen up` itself.
+    pub fn processes(&self) -> Vec<Process> {
+        descendants(self.pid())
+    }
+
+    /// The only process of the mesh whose command line contains all of `words`.
+    ///
+    /// # Panics
+    /// When there is none, or several: the test has failed.
+    pub fn process(&self, words: &[&str]) -> Process {
+        let mut found = self.processes();
+        found.retain(|process| words.iter().all(|word| process.command.contains(word)));
+        assert_eq!(found.len(), 1, "one process with {words:?}: {found:#?}");
+        found.remove(0)
+    }
+
+    /// The sidecar of a workload's process: the proxy in the same network.
+    pub fn sidecar(&self, app: &Process) -> Process {
+        let network = app.namespace("net");
+        assert!(network.is_some(), "the network of {app:?} can be seen");
+        let mut proxies = self.processes();
+        proxies.retain(|process| process.command.contains("mizzen-proxy sidecar") && process.namespace("net") == network);
+        assert_eq!(proxies.len(), 1, "one sidecar of {app:?}: {proxies:#?}");
+        proxies.remove(0)
+    }
+
+    /// The control plane's process; it runs in the network where the bridge is.
+    pub fn control_plane(&self) -> Process {
+        self.process(&["mizzend --config"])
+    }
+
     /// Process id of `mizzen up`.
     pub fn pid(&self) -> u32 {
         self.up.id()
@@ -235,7 +344,15 @@ impl Mesh {
     /// # Panics
     /// When it has not after a minute: the test has failed.
     pub fn wait_end(&mut self) -> ExitStatus {
-        eventually("`mizzen up` to end", || self.up.try_wait().expect("a child"))
+        eventually("`mizzen up` to end", || self.try_end())
+    }
+
+    /// How `mizzen up` ended, if it has.
+    ///
+    /// # Panics
+    /// Never: it is a child of this process.
+    pub fn try_end(&mut self) -> Option<ExitStatus> {
+        self.up.try_wait().expect("a child")
     }
 }
 
@@ -279,8 +396,8 @@ fn print_logs(directory: &Path) {
 /// A command that runs beside a workload.
 pub struct Load {
     child: Child,
-    lines: Arc<Mutex<Vec<String>>>,
-    errors: Arc<Mutex<Vec<String>>>,
+    lines: Lines,
+    errors: Lines,
     readers: Vec<JoinHandle<()>>,
     _stdin: Option<ChildStdin>,
 }
@@ -289,7 +406,7 @@ impl Load {
     /// Waits for a line on its standard output.
     pub fn wait_line(&self, text: &str) -> String {
         eventually(&format!("a line with {text:?} from a command"), || {
-            self.lines.lock().unwrap_or_else(PoisonError::into_inner).iter().find(|line| line.contains(text)).cloned()
+            texts(&self.lines).into_iter().find(|line| line.contains(text))
         })
     }
 
@@ -310,16 +427,24 @@ impl Load {
         for reader in self.readers.drain(..) {
             reader.join().ok();
         }
-        let text = |lines: &Mutex<Vec<String>>| lines.lock().unwrap_or_else(PoisonError::into_inner).join("\n");
-        Output { status: status.code().unwrap_or(-1), out: text(&self.lines), err: text(&self.errors) }
+        let (out, err) = (texts(&self.lines).join("\n"), texts(&self.errors).join("\n"));
+        Output { status: status.code().unwrap_or(-1), out, err }
     }
 }
 
-fn follow(stream: impl Read + Send + 'static, lines: &Arc<Mutex<Vec<String>>>) -> JoinHandle<()> {
+impl Drop for Load {
+    fn drop(&mut self) {
+        // A check that failed leaves its load behind.
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+fn follow(stream: impl Read + Send + 'static, lines: &Lines) -> JoinHandle<()> {
     let lines = Arc::clone(lines);
     std::thread::spawn(move || {
         for line in BufReader::new(stream).lines().map_while(Result::ok) {
-            lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+            lines.lock().unwrap_or_else(PoisonError::into_inner).push((SystemTime::now(), line));
         }
     })
 }

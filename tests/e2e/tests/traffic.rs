@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use mizzen_e2e::{Mesh, eventually};
+use mizzen_e2e::{Mesh, eventually, header};
 
 /// Three versions of an echo server behind one service, and a client.
 const WORKLOADS: &str = r#"
@@ -146,12 +146,10 @@ fn headers_and_paths_are_rewritten() {
     assert!(head.to_lowercase().contains("x-answer: three"), "{head}");
     let json: serde_json::Value = serde_json::from_str(body.trim()).expect("JSON");
     assert_eq!(json["path"], "/new/a?b=c", "{body}");
-    let header = |name: &str| json["headers"][name].clone();
-    assert!(header("x-set").to_string().contains("one"), "{body}");
-    assert!(header("x-add").to_string().contains("two"), "{body}");
-    assert!(header("x-gone").is_null(), "{body}");
-    assert!(header("x-envoy-attempt-count").to_string().contains('1'), "{body}");
-    assert!(!header("x-request-id").is_null(), "{body}");
+    for (name, value) in [("x-set", "one"), ("x-add", "two"), ("x-gone", ""), ("x-envoy-attempt-count", "1")] {
+        assert_eq!(header(&json, name), value, "{name}: {body}");
+    }
+    assert!(!header(&json, "x-request-id").is_empty(), "{body}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What this release enforces of what it can read.
 //!
-//! The kinds of the mesh are listed whole in [`table`]: each field of their schemas is enforced there or [`NotYet`]. A field that
+//! The kinds of the mesh are listed whole in `table`: each field of their schemas is enforced there or not yet. A field that
 //! stands in neither list is treated as one that restricts, so that forgetting a row fails closed; a test walks the schemas. For
 //! Kubernetes' kinds only what has no effect is listed.
 //!
@@ -78,6 +78,11 @@ pub(crate) fn of(kind: Kind, root: &Node) -> Vec<Unenforced> {
     }
     if kind == Kind::ConfigMap {
         found.extend(of_mesh_config(root));
+    }
+    if needs_allow_unenforced(kind) {
+        // Who allowed it wants its traffic to pass, and is reminded.
+        let (path, line) = ("spec".to_owned(), root.line);
+        found.push(Unenforced { path, restricts: false, issue: table::SECURITY, line, harmless: false });
     }
     found
 }

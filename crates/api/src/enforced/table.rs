@@ -101,7 +101,7 @@ const RESILIENCE: &str = "outlier detection and circuit breaking";
 const BALANCING: &str = "further load balancing";
 const LOCALITY: &str = "locality-aware load balancing";
 const TELEMETRY: &str = "tracing and telemetry";
-const SECURITY: &str = "authorization and per-port mTLS";
+pub(super) const SECURITY: &str = "authorization and per-port mTLS";
 const MACHINES: &str = "machines in the mesh";
 const KUBERNETES: &str = "for clusters";
 

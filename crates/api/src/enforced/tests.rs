@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Step, Unenforced, matches};
+use super::{Step, Unenforced, matches, needs_allow_unenforced};
 use crate::{Object, load, node::seen};
 
 /// Every field of every schema of the mesh, see the comment in the first.
@@ -111,6 +111,15 @@ fn a_part_of_an_object_can_be_refused_alone() {
     assert!(!gateway.refuses_under("spec.servers[0]"));
     assert!(gateway.refuses_under("spec.servers[1]"));
     assert!(!gateway.refuses_under("spec.servers[1"));
+}
+
+#[test]
+fn policies_that_deny_are_said_to_deny_nothing() {
+    for kind in ["AuthorizationPolicy", "RequestAuthentication"] {
+        let object = only(&format!("apiVersion: security.istio.io/v1\nkind: {kind}\nmetadata: {{name: a}}\n"));
+        assert!(needs_allow_unenforced(object.id.kind) && !object.refuses_traffic);
+        assert!(object.findings[0].message.contains("not enforced yet"), "{:?}", object.findings);
+    }
 }
 
 #[test]

@@ -168,7 +168,9 @@ fn broken_and_oversized_and_blank_texts() {
     assert!(finding.starts_with("error: the file cannot be parsed: ") && finding.contains("(dir/a.yaml:"), "{finding}");
     assert!(broken.foreign.is_none());
     assert!(load("a.yaml", &" ".repeat(FILE_BYTES_MAX + 1)).unparsable.is_some());
-    for (text, blank) in [("", true), (" \n\n", true), ("apiVer", true), ("a: 1", false), ("# gone", false), ("# gone\nx", false)] {
+    for (text, blank) in
+        [("", true), (" \n\n", true), ("apiVer", true), ("a: 1", false), ("# gone", false), ("# gone\nx", false)]
+    {
         assert_eq!(load("a.yaml", text).blank, blank, "{text:?}");
     }
     assert!(!load("a.yaml", "# apiVersion\n").blank);

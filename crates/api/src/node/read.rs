@@ -25,6 +25,10 @@ use crate::{
 const ROOT_KEYS: &[&str] = &["apiVersion", "kind", "metadata"];
 /// Written by a server; ignored unless the type reads it.
 const STATUS_KEY: &str = "status";
+/// A longer word is no slip of a known name.
+const SLIP_BYTES_MAX: usize = 64;
+/// At most so many unknown fields of one place are named.
+const UNKNOWN_NAMED_MAX: usize = 20;
 /// At most so many names are listed where none is near.
 const LISTED_NAMES_MAX: usize = 16;
 
@@ -92,9 +96,8 @@ impl Reader<'_> {
 
     /// Reports the keys that a struct with `fields` does not have.
     fn report_unknown(&self, entries: &[Entry], fields: &[&str]) {
-        for entry in
-            entries.iter().filter(|entry| !fields.contains(&entry.key.as_ref()) && !self.is_ignored(&entry.key))
-        {
+        let unknown = |entry: &&Entry| !fields.contains(&entry.key.as_ref()) && !self.is_ignored(&entry.key);
+        for entry in entries.iter().filter(unknown).take(UNKNOWN_NAMED_MAX) {
             self.problems.push(Problem {
                 severity: Severity::Error,
                 path: self.path.field(&entry.key).to_string(),
@@ -126,6 +129,9 @@ fn suggestion(word: &str, known: &[&str]) -> String {
 
 /// The known name that `word` most likely means: same letters in another case, or few edits away.
 pub(crate) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
+    if word.len() > SLIP_BYTES_MAX {
+        return None;
+    }
     let lower = word.to_lowercase();
     known
         .iter()

@@ -20,7 +20,7 @@ mod workloads;
 #[cfg(test)]
 mod tests;
 
-use std::net::IpAddr;
+use std::{collections::HashSet, hash::Hash, net::IpAddr};
 
 pub(crate) use mesh_config::mesh_config;
 
@@ -193,13 +193,7 @@ fn quoted(names: &[&str]) -> String {
 }
 
 /// The first item that stands a second time, with its index.
-fn duplicate<T: PartialEq>(items: impl IntoIterator<Item = T>) -> Option<(usize, T)> {
-    let mut seen = Vec::new();
-    for (index, item) in items.into_iter().enumerate() {
-        if seen.contains(&item) {
-            return Some((index, item));
-        }
-        seen.push(item);
-    }
-    None
+fn duplicate<T: Eq + Hash + Clone>(items: impl IntoIterator<Item = T>) -> Option<(usize, T)> {
+    let mut seen = HashSet::new();
+    items.into_iter().enumerate().find(|(_, item)| !seen.insert(item.clone()))
 }

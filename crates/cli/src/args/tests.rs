@@ -32,7 +32,7 @@ fn a_whole_command_line() {
     let line = ["mizzen", "up", "dir", "--for", "20s", "--report", "r.json", "--publish", "9080:80", "-v"];
     let arguments = Arguments::try_parse_from(line).expect("well-formed");
     let Command::Up(up) = arguments.command else { panic!("not `up`") };
-    assert_eq!((up.run_for, up.ready_timeout), (Some(Duration::from_secs(20)), Duration::from_secs(60)));
+    assert_eq!((up.run_for, up.ready_timeout), (Some(Duration::from_secs(20)), Duration::from_mins(1)));
     assert_eq!((up.publish.len(), up.verbose), (1, true));
 
     let arguments = Arguments::try_parse_from(["mizzen", "exec", "reviews", "--", "ls", "-l"]).expect("well-formed");

@@ -70,7 +70,14 @@ fn a_request_is_counted_once_at_its_destination() {
     );
     // To something without a proxy, and to the outside.
     check(
-        &[(A, &[(Outbound, None, Some(PLAIN), 4, 0, 0), (Outbound, None, Some(OUTSIDE), 2, 2, 0), (Outbound, None, None, 1, 1, 0)])],
+        &[(
+            A,
+            &[
+                (Outbound, None, Some(PLAIN), 4, 0, 0),
+                (Outbound, None, Some(OUTSIDE), 2, 2, 0),
+                (Outbound, None, None, 1, 1, 0),
+            ],
+        )],
         &[("shop/a", "shop/plain", 4, 0), ("shop/a", "unknown", 3, 3)],
     );
     // From a plain client.

@@ -16,7 +16,7 @@ const BACK_OFF_MAX: Duration = Duration::from_secs(30);
 const PROXY_BACK_OFF_MIN: Duration = Duration::from_millis(100);
 const PROXY_BACK_OFF_MAX: Duration = Duration::from_secs(5);
 /// A process that ran this long counts as having failed for the first time.
-const STEADY: Duration = Duration::from_secs(60);
+const STEADY: Duration = Duration::from_mins(1);
 /// From a proxy's SIGTERM to its SIGKILL, when its programs are gone.
 const PROXY_GRACE: Duration = Duration::from_secs(5);
 
@@ -35,12 +35,22 @@ pub(super) enum Stage {
     Preparing,
     Live,
     /// Waits for the ACK of the version without it.
-    Leaving { version: u64, since: Instant },
+    Leaving {
+        version: u64,
+        since: Instant,
+    },
     Draining,
     /// `told`: programs have their SIGTERM; `killed`: their SIGKILL.
-    Stopping { since: Instant, told: bool, killed: bool },
+    Stopping {
+        since: Instant,
+        told: bool,
+        killed: bool,
+    },
     /// Only the proxy is left.
-    StoppingProxy { since: Instant, killed: bool },
+    StoppingProxy {
+        since: Instant,
+        killed: bool,
+    },
     Removing,
 }
 
@@ -48,9 +58,14 @@ pub(super) enum Stage {
 pub(super) enum State {
     Idle,
     Starting,
-    Running { since: Instant, ready: bool },
+    Running {
+        since: Instant,
+        ready: bool,
+    },
     /// Ended, or could not be started; again at this time.
-    Down { until: Instant },
+    Down {
+        until: Instant,
+    },
 }
 
 #[derive(Debug, Clone)]
@@ -141,7 +156,18 @@ impl Replica {
         let apps = (0..workload.template.containers.len()).map(Part::App);
         let processes = proxy.into_iter().chain(apps).map(Process::new).collect();
         let stage = Stage::Waiting(None);
-        Self { id, workload, ordinal, pod, known_from, stage, processes, was_ready: false, preparations: 0, trouble: None }
+        Self {
+            id,
+            workload,
+            ordinal,
+            pod,
+            known_from,
+            stage,
+            processes,
+            was_ready: false,
+            preparations: 0,
+            trouble: None,
+        }
     }
 
     pub(super) fn is_current(&self, desired: &Workload) -> bool {
@@ -189,7 +215,9 @@ impl Replica {
         if let Some(process) = self.process(part) {
             match result {
                 // An exit can be reported before the start is.
-                Ok(()) if process.state == State::Starting => process.state = State::Running { since: now, ready: false },
+                Ok(()) if process.state == State::Starting => {
+                    process.state = State::Running { since: now, ready: false }
+                }
                 Ok(()) => {}
                 Err(why) => process.down(why, now),
             }
@@ -264,9 +292,10 @@ impl Replica {
         let signal = |part: &Part, kill| Action::Signal { replica: self.id, part: *part, kill };
         if parts.is_empty() {
             self.stage = Stage::StoppingProxy { since: now, killed: false };
-            match self.proxy().is_some_and(Process::is_up) {
-                true => actions.push(signal(&Part::Proxy, false)),
-                false => self.stop_proxy(now, (now, false), actions),
+            if self.proxy().is_some_and(Process::is_up) {
+                actions.push(signal(&Part::Proxy, false));
+            } else {
+                self.stop_proxy(now, (now, false), actions);
             }
         } else if !told {
             actions.extend(parts.iter().map(|part| signal(part, false)));
@@ -317,20 +346,22 @@ impl Replica {
             Part::App(at) => self.workload.template.containers.get(at).map_or_else(String::new, |app| app.name.clone()),
         };
         Some(match (self.stage, first) {
-            (Stage::Waiting(_) | Stage::Preparing, _) => self.trouble.clone().unwrap_or_else(|| "making its network".to_owned()),
+            (Stage::Waiting(_) | Stage::Preparing, _) => {
+                self.trouble.clone().unwrap_or_else(|| "making its network".to_owned())
+            }
             (Stage::Live, Some(process)) => match (&process.state, &process.trouble) {
                 (_, Some(trouble)) => format!("{}: {trouble}", name(process.part)),
-                (State::Idle, None) => format!("{}: waits for {}", name(process.part), self.waits_for(process.part)),
+                (State::Idle, None) => format!("{}: waits for {}", name(process.part), waits_for(process.part)),
                 _ => format!("{}: starting", name(process.part)),
             },
             _ => "leaving".to_owned(),
         })
     }
+}
 
-    fn waits_for(&self, part: Part) -> &'static str {
-        match part {
-            Part::Proxy => "the control plane",
-            Part::App(_) => "its proxy",
-        }
+fn waits_for(part: Part) -> &'static str {
+    match part {
+        Part::Proxy => "the control plane",
+        Part::App(_) => "its proxy",
     }
 }

@@ -103,7 +103,9 @@ impl Run {
                 self.tell(Event::Readiness { replica, part, run, result: Ok(()) });
             }
             Action::Drain(replica) => self.tell(Event::Drained(replica)),
-            Action::Signal { replica, part, .. } => self.tell(Event::Exited { replica, part, how: "exit status 0".into() }),
+            Action::Signal { replica, part, .. } => {
+                self.tell(Event::Exited { replica, part, how: "exit status 0".into() });
+            }
             Action::Remove(replica) => self.tell(Event::Removed(replica)),
             Action::Publish(version) => {
                 self.tell(Event::Published(version));
@@ -153,7 +155,11 @@ fn an_edit_takes_the_old_one_away_only_after_the_ack() {
     // The new one is ready, the old one no endpoint; but nothing has confirmed that yet.
     assert_eq!(run.replicas(), [(1, false), (2, true)]);
     run.pass(ACK_WAIT_MAX / 2);
-    assert!(!run.asked.iter().any(|action| matches!(action, Action::Drain(_) | Action::Signal { .. })), "{:?}", run.asked);
+    assert!(
+        !run.asked.iter().any(|action| matches!(action, Action::Drain(_) | Action::Signal { .. })),
+        "{:?}",
+        run.asked
+    );
     run.settle(false);
     assert_eq!(run.replicas(), [(2, true)]);
     assert!(run.fleet.is_ready());
@@ -269,7 +275,9 @@ fn grace_ends_in_a_kill() {
         if due.is_empty() {
             break;
         }
-        due.iter().for_each(|action| run.answer(action));
+        for action in &due {
+            run.answer(action);
+        }
     }
     let signals = |run: &mut Run| run.take(|action| matches!(action, Action::Signal { .. }));
     assert_eq!(signals(&mut run), [Action::Signal { replica: 0, part: Part::App(0), kill: false }]);

@@ -29,9 +29,10 @@ impl Fleet {
     pub(crate) fn view(&self) -> Vec<WorkloadView> {
         let views = self.rollouts.iter().map(|(name, rollout)| {
             let desired = rollout.desired.as_ref();
-            let current = rollout.replicas.values().filter(|replica| {
-                replica.is_staying() && desired.is_some_and(|desired| replica.is_current(desired))
-            });
+            let current = rollout
+                .replicas
+                .values()
+                .filter(|replica| replica.is_staying() && desired.is_some_and(|desired| replica.is_current(desired)));
             let (ready, waiting): (Vec<_>, Vec<_>) = current.partition(|replica| replica.is_endpoint());
             let why = rollout.broken.clone().or_else(|| waiting.iter().find_map(|replica| replica.why_not_ready()));
             let waits = desired.is_some_and(|desired| desired.starts_last && rollout.replicas.is_empty());

@@ -51,7 +51,8 @@ fn a_workloads_files_are_found_by_its_name() {
     ];
     for (workload, source, wanted) in cases {
         let found = files_of(&directory, workload, *source).unwrap_or_default();
-        let found: Vec<String> = found.iter().map(|path| path.file_name().unwrap_or_default().to_string_lossy().into_owned()).collect();
+        let found: Vec<String> =
+            found.iter().map(|path| path.file_name().unwrap_or_default().to_string_lossy().into_owned()).collect();
         assert_eq!(found, *wanted, "{workload}");
     }
     let _ = fs::remove_dir_all(directory);

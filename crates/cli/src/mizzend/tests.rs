@@ -33,7 +33,8 @@ fn http(status: &str, body: &str) -> String {
 #[tokio::test]
 async fn a_wait_that_times_out_is_no_error() {
     let answer = http("504 Gateway Timeout", r#"{"applied":1,"total":2}"#);
-    let (asked, progress) = exchange("wait", &answer, async |mizzend| mizzend.wait(7, Duration::from_millis(1500)).await).await;
+    let (asked, progress) =
+        exchange("wait", &answer, async |mizzend| mizzend.wait(7, Duration::from_millis(1500)).await).await;
     assert!(asked.starts_with("GET /v1/wait?generation=7&timeout_ms=1500 HTTP/1.1\r\n"), "{asked}");
     assert_eq!(progress.expect("an answer"), Progress::Pending);
 
@@ -56,5 +57,8 @@ async fn runtime_objects_go_as_a_list() {
     let objects = [json!({"kind": "Pod"})];
     let (asked, generation) = exchange("put", &answer, async |mizzend| mizzend.put_runtime(&objects).await).await;
     assert_eq!(generation.expect("an answer"), 3);
-    assert!(asked.starts_with("PUT /v1/runtime ") && asked.ends_with(r#"{"items":[{"kind":"Pod"}],"kind":"List"}"#), "{asked}");
+    assert!(
+        asked.starts_with("PUT /v1/runtime ") && asked.ends_with(r#"{"apiVersion":"v1","items":[{"kind":"Pod"}],"kind":"List"}"#),
+        "{asked}"
+    );
 }

@@ -1,4 +1,4 @@
-//! Addresses of workloads: 10.244.0.0/16 and fd77:6d7a::/112-like companions (docs/dev/contracts.md, "The lab's shape").
+//! Addresses of workloads: 10.244.0.0/16, each with a companion in `fd77:6d7a::/64` (docs/dev/contracts.md, "The lab's shape").
 //!
 //! In: who asks, and what is taken. Out: the same address for the same replica in every run, unless another holds it.
 

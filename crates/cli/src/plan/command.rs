@@ -12,7 +12,7 @@ use std::{
 
 use mizzen_api::k8s;
 
-use super::Trouble;
+use super::{Trouble, annotation_path};
 
 /// On the pod template: what runs instead of the container's image.
 const LOCAL_COMMAND: &str = "mizzen.io/local-command";
@@ -41,7 +41,11 @@ impl Programs<'_> {
             return Some(near);
         }
         let bare = !word.contains('/') && !word.is_empty();
-        self.directories.iter().filter(|_| bare).map(|directory| directory.join(word)).find(|path| (self.is_program)(path))
+        self.directories
+            .iter()
+            .filter(|_| bare)
+            .map(|directory| directory.join(word))
+            .find(|path| (self.is_program)(path))
     }
 }
 
@@ -63,38 +67,34 @@ pub(super) fn command(
 ) -> Result<Command, Trouble> {
     let own = format!("{LOCAL_COMMAND}.{}", container.name);
     let local = [own.as_str(), LOCAL_COMMAND].into_iter().find_map(|key| Some((key, annotations.get(key)?)));
-    let (mut words, at, is_local) = match local {
-        Some((key, line)) => {
-            let at = format!("spec.template.metadata.annotations.{key}");
-            let words = shell_words::split(line).map_err(|error| Trouble::new(&at, format!("`{line}`: {error}")))?;
-            (words, at, true)
+    let (mut words, at, is_local) = if let Some((key, line)) = local {
+        let at = annotation_path(key);
+        let words = shell_words::split(line).map_err(|error| Trouble::new(&at, format!("`{line}`: {error}")))?;
+        (words, at, true)
+    } else {
+        let mut words = container.command.clone().unwrap_or_default();
+        if words.is_empty() {
+            return Err(image_only(container, path));
         }
-        None => {
-            let mut words = container.command.clone().unwrap_or_default();
-            if words.is_empty() {
-                return Err(image_only(container, path));
-            }
-            words.extend(container.args.iter().flatten().cloned());
-            (words, format!("{path}.command"), false)
-        }
+        words.extend(container.args.iter().flatten().cloned());
+        (words, format!("{path}.command"), false)
     };
     if words.is_empty() {
         return Err(Trouble::new(at, "an empty command"));
     }
     let word = words.remove(0);
-    match programs.find(&word, home) {
-        Some(program) => Ok(Command { program, arguments: words, is_local }),
-        None => {
-            let places = "beside the YAML file or in PATH";
-            let hint = (!is_local).then(|| annotation(&container.name));
-            Err(Trouble { path: at, message: format!("no program `{word}` {places}"), hint })
-        }
-    }
+    let Some(program) = programs.find(&word, home) else {
+        let message = format!("no program `{word}` beside the YAML file or in PATH");
+        let hint = (!is_local).then(|| annotation(&container.name));
+        return Err(Trouble { path: at, message, hint });
+    };
+    Ok(Command { program, arguments: words, is_local })
 }
 
 fn image_only(container: &k8s::Container, path: &str) -> Trouble {
     let image = container.image.as_deref().unwrap_or("none");
-    let message = format!("container `{}` has only an image ({image}): say on the pod template what runs here", container.name);
+    let message =
+        format!("container `{}` has only an image ({image}): say on the pod template what runs here", container.name);
     Trouble { path: path.to_owned(), message, hint: Some(annotation(&container.name)) }
 }
 

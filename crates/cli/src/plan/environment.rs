@@ -64,7 +64,10 @@ fn value_from(
     } else if let Some(key) = &source.secret_key_ref {
         (Kind::Secret, &key.name, &key.key, key.optional, format!("{path}.secretKeyRef"))
     } else {
-        return Err(Trouble::new(path, "expected fieldRef, configMapKeyRef or secretKeyRef: others have no meaning here"));
+        return Err(Trouble::new(
+            path,
+            "expected fieldRef, configMapKeyRef or secretKeyRef: others have no meaning here",
+        ));
     };
     let found = data_of(kind, name, pod.name, objects).and_then(|mut data| data.remove(key.as_str()));
     match found {
@@ -159,15 +162,12 @@ pub(super) fn expand(text: &str, variables: &[(String, String)]) -> String {
         }
         let name = rest.strip_prefix("$(").and_then(|after| after.split_once(')'));
         let value = name.and_then(|(name, _)| variables.iter().rev().find(|(known, _)| known == name));
-        match (name, value) {
-            (Some((_, after)), Some((_, value))) => {
-                out.push_str(value);
-                rest = after;
-            }
-            _ => {
-                out.push('$');
-                rest = &rest[1..];
-            }
+        if let (Some((_, after)), Some((_, value))) = (name, value) {
+            out.push_str(value);
+            rest = after;
+        } else {
+            out.push('$');
+            rest = &rest[1..];
         }
     }
     out.push_str(rest);

@@ -109,7 +109,9 @@ fn contents(
                 files.push(MountedFile { name: item.path.clone(), contents: bytes.into(), mode: mode(item.mode) });
             }
             None if optional == Some(true) => {}
-            None => return Err(Trouble::new(path, format!("no key `{}` in {}", item.key, id_of(kind, name, pod.name)))),
+            None => {
+                return Err(Trouble::new(path, format!("no key `{}` in {}", item.key, id_of(kind, name, pod.name))));
+            }
         }
     }
     Ok(Some(files))

@@ -63,7 +63,8 @@ pub(super) fn add_gateways(plan: &mut Plan, objects: &Objects, defaults: (&str, 
         let taken = |labels: &BTreeMap<String, String>| selects(&gateway.selector, labels);
         if !routers.values().any(|router| taken(&router.template.labels)) {
             // Someone's own program, with or without a sidecar, may be what the selector means.
-            let served = !gateway.selector.is_empty() && plan.workloads.values().any(|other| taken(&other.template.labels));
+            let served =
+                !gateway.selector.is_empty() && plan.workloads.values().any(|other| taken(&other.template.labels));
             if served {
                 continue;
             }
@@ -87,7 +88,8 @@ fn clone(workload: &Workload) -> Workload {
 }
 
 fn built_in(selector: &BTreeMap<String, String>, (namespace, proxy): (&str, &ProxySettings)) -> Workload {
-    let words = selector.iter().map(|(key, value)| if key == "istio" { format!("istio-{value}") } else { value.clone() });
+    let words =
+        selector.iter().map(|(key, value)| if key == "istio" { format!("istio-{value}") } else { value.clone() });
     let name = match words.collect::<Vec<_>>().join("-") {
         name if name.is_empty() => "istio-ingressgateway".to_owned(),
         name => name,
@@ -123,7 +125,8 @@ pub(super) fn publish(plan: &mut Plan, objects: &Objects, asked: &[Publish]) {
                 None => published.push(Published { host, gateway: name.clone(), port, object: Arc::clone(object) }),
                 Some(other) => {
                     let free = port.saturating_add(UNPRIVILEGED + 1);
-                    let message = format!("port {port} of {name} is not published: {host} is that of {}", other.gateway);
+                    let message =
+                        format!("port {port} of {name} is not published: {host} is that of {}", other.gateway);
                     let hint = Some(format!("--publish {}:{port} --publish {free}:{port}", host.port()));
                     let trouble = Trouble { path: "spec.servers".to_owned(), message, hint };
                     notes.push(trouble.at(object, Severity::Warning));

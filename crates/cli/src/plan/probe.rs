@@ -63,7 +63,8 @@ pub(super) fn probe(
     let seconds = |field: Option<i32>, default: u64, least: u64| {
         Duration::from_secs(field.and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or(default).max(least))
     };
-    let count = |field: Option<i32>, default: u32| field.and_then(|count| u32::try_from(count).ok()).unwrap_or(default).max(1);
+    let count =
+        |field: Option<i32>, default: u32| field.and_then(|count| u32::try_from(count).ok()).unwrap_or(default).max(1);
     Ok(Probe {
         check: check(wanted, &path, ports, notes)?,
         initial_delay: seconds(wanted.initial_delay_seconds, 0, 0),
@@ -119,9 +120,11 @@ fn check(wanted: &k8s::Probe, path: &str, ports: &[Port], notes: &mut Vec<Troubl
 fn port(wanted: &IntOrString, ports: &[Port], path: &str) -> Result<u16, Trouble> {
     let found = match wanted {
         IntOrString::Int(number) => u16::try_from(*number).ok().filter(|number| *number > 0),
-        IntOrString::String(name) => {
-            ports.iter().find(|port| port.name.as_ref() == Some(name)).map(|port| port.number).or_else(|| name.parse().ok())
-        }
+        IntOrString::String(name) => ports
+            .iter()
+            .find(|port| port.name.as_ref() == Some(name))
+            .map(|port| port.number)
+            .or_else(|| name.parse().ok()),
     };
     found.ok_or_else(|| Trouble::new(path, "expected a port number, or the name of a port of this container"))
 }

@@ -24,13 +24,14 @@ fn plan_of(text: &str, publish: &[&str]) -> Plan {
     };
     let publish: Vec<Publish> = publish.iter().map(|text| text.parse().expect("well-formed")).collect();
     let inherited = BTreeMap::from([("PATH".to_owned(), "/usr/bin".to_owned())]);
-    let context = Context { directory: Path::new("/mesh"), programs: &programs, publish: &publish, inherited: &inherited };
+    let context =
+        Context { directory: Path::new("/mesh"), programs: &programs, publish: &publish, inherited: &inherited };
     plan(&objects(text), &context)
 }
 
 /// A Deployment `default/web` whose pod template has these annotations and this container.
 fn deployment(annotations: &str, container: &str) -> String {
-    let indented = container.lines().map(|line| format!("          {line}\n")).collect::<String>();
+    let indented = format!("          {}\n", container.replace('\n', "\n          "));
     format!(
         "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: web}}\nspec:\n  selector: {{matchLabels: {{app: web}}}}\n  \
          template:\n    metadata:\n      labels: {{app: web, version: v1}}\n      annotations: {{{annotations}}}\n    \
@@ -69,7 +70,8 @@ fn which_program_runs() {
         match wanted {
             Ok(line) => {
                 let run = only_container(&plan).invocation(&facts());
-                let words: Vec<String> = std::iter::once(run.program.display().to_string()).chain(run.arguments).collect();
+                let words: Vec<String> =
+                    std::iter::once(run.program.display().to_string()).chain(run.arguments).collect();
                 assert_eq!(words.join(" "), line);
             }
             Err(words) => {
@@ -175,7 +177,11 @@ volumeMounts:
         - {name: scratch, emptyDir: {}}
         - {name: disk, persistentVolumeClaim: {claimName: disk}}\n";
     let plan = plan_of(&(deployment("", container) + volumes + DATA), &[]);
-    let mounts: Vec<String> = only_container(&plan).mounts.iter().map(|mount| format!("{} {:?}", mount.path.display(), mount.files)).collect();
+    let mounts: Vec<String> = only_container(&plan)
+        .mounts
+        .iter()
+        .map(|mount| format!("{} {:?}", mount.path.display(), mount.files))
+        .collect();
     let wanted = ["/etc/settings [conf.d/mode (4 bytes, 400)]", "/etc/token [ (6 bytes, 600)]", "/scratch []"];
     assert_eq!(mounts, wanted);
     assert!(plan.notes.iter().any(|note| note.path == "spec.template.spec.volumes[3]"), "{:?}", plan.notes);
@@ -187,7 +193,9 @@ fn when_a_container_is_ready() {
         let plan = plan_of(&deployment("", &format!("command: [bin/web]\n{fields}")), &[]);
         only_container(&plan).probe.clone()
     };
-    let http = check("ports: [{name: http, containerPort: 9080}]\nreadinessProbe: {httpGet: {path: /health, port: http}, periodSeconds: 2}");
+    let http = check(
+        "ports: [{name: http, containerPort: 9080}]\nreadinessProbe: {httpGet: {path: /health, port: http}, periodSeconds: 2}",
+    );
     let wanted = Check::Http { host: "127.0.0.1".into(), port: 9080, path: "/health".into(), headers: Vec::new() };
     assert_eq!((http.check, http.period), (wanted, Duration::from_secs(2)));
     let cases = [
@@ -207,7 +215,8 @@ fn who_has_a_proxy() {
         let plan = plan_of(&(deployment(annotations, "command: [bin/web]") + namespace), &[]);
         plan.workloads.values().next().expect("one workload").template.role.clone()
     };
-    let off = "\n---\napiVersion: v1\nkind: Namespace\nmetadata: {name: default, labels: {istio-injection: disabled}}\n";
+    let off =
+        "\n---\napiVersion: v1\nkind: Namespace\nmetadata: {name: default, labels: {istio-injection: disabled}}\n";
     let router = Role::Router { ports: BTreeSet::new() };
     let cases = [
         ("", "", Role::Sidecar),
@@ -232,7 +241,8 @@ const HTTP: &str = "{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*'
 
 #[test]
 fn a_gateway_that_nobody_serves_gets_a_workload() {
-    let second = gateway("admin", "istio: ingressgateway", "{port: {number: 8081, name: http, protocol: HTTP}, hosts: ['*']}");
+    let second =
+        gateway("admin", "istio: ingressgateway", "{port: {number: 8081, name: http, protocol: HTTP}, hosts: ['*']}");
     let plan = plan_of(&(gateway("web", "istio: ingressgateway", HTTP) + &second), &[]);
     let (name, workload) = plan.workloads.iter().next().expect("one workload");
     assert_eq!((name.to_string().as_str(), plan.workloads.len()), ("istio-system/istio-ingressgateway", 1));
@@ -246,7 +256,10 @@ fn a_gateway_workload_of_the_user_is_taken() {
     let own = deployment("inject.istio.io/templates: gateway", "image: auto");
     let plan = plan_of(&(own + &gateway("web", "app: web", HTTP)), &["9080:80"]);
     assert_eq!(plan.workloads.len(), 1);
-    assert_eq!(plan.workloads[&Name::new("default", "web")].template.role, Role::Router { ports: BTreeSet::from([80]) });
+    assert_eq!(
+        plan.workloads[&Name::new("default", "web")].template.role,
+        Role::Router { ports: BTreeSet::from([80]) }
+    );
     assert_eq!(plan.published[0].host.to_string(), "127.0.0.1:9080");
 }
 
@@ -256,7 +269,8 @@ fn two_gateways_cannot_share_a_port_of_this_machine() {
     assert_eq!((plan.workloads.len(), plan.published.len()), (2, 1));
     let note = plan.notes.iter().map(ToString::to_string).find(|note| note.contains("not published")).expect("a note");
     assert!(note.contains("--publish"), "{note}");
-    let plan = plan_of(&(gateway("one", "istio: one", HTTP) + &gateway("two", "istio: two", HTTP)), &["8080:80", "9080:80"]);
+    let plan =
+        plan_of(&(gateway("one", "istio: one", HTTP) + &gateway("two", "istio: two", HTTP)), &["8080:80", "9080:80"]);
     assert_eq!(plan.published.len(), 2);
 }
 

@@ -14,7 +14,12 @@ fn check_http(answer: &'static str) -> Result<(), String> {
         stream.write_all(answer.as_bytes()).expect("the probe reads");
         asked
     });
-    let check = Check::Http { host: "127.0.0.1".into(), port, path: "/health".into(), headers: vec![("X-A".into(), "b".into())] };
+    let check = Check::Http {
+        host: "127.0.0.1".into(),
+        port,
+        path: "/health".into(),
+        headers: vec![("X-A".into(), "b".into())],
+    };
     let result = probe(&check).map_err(|error| format!("{error:#}"));
     let asked = server.join().expect("no panic");
     assert_eq!(asked[0], "GET /health HTTP/1.1");

@@ -9,7 +9,7 @@ use anyhow::Result;
 use mizzen_lab::{Role as LabRole, Signal, SpawnSpec};
 use tokio::time::{sleep, timeout};
 
-use super::hands::{Hands, LOOK_PAUSE, Subject, app_spec};
+use super::hands::{Hands, LOOK_PAUSE, STARTING, Subject, app_spec};
 use crate::{
     fleet::{Event, Part},
     plan::{Check, Probe},
@@ -54,7 +54,8 @@ impl Pulse {
 
 /// Says when the proxy has become ready, and why not until then.
 pub(super) async fn watch_proxy(hands: &Hands, subject: &Subject, run: u32) {
-    let mut said = None;
+    // That it starts is known; if it has died before, why is worth more.
+    let mut said = Some(Err(STARTING.to_owned()));
     loop {
         let result = hands.proxy_is_ready(subject.id).await;
         let is_ready = result.is_ok();

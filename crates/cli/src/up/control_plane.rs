@@ -160,20 +160,17 @@ pub(crate) async fn follow(hands: Arc<Hands>, news: mpsc::Sender<News>) {
     let mut seq = 0;
     let changes = async {
         loop {
-            match hands.mizzend.changes(seq, CHANGE_PATIENCE).await {
-                Ok(changes) => {
-                    seq = changes.seq;
-                    if !changes.changes.is_empty() && news.send(News::Changes(changes)).await.is_err() {
-                        return;
-                    }
-                    ask_status(&hands, &news).await;
-                }
+            let Ok(changes) = hands.mizzend.changes(seq, CHANGE_PATIENCE).await else {
                 // A restarted one counts from the beginning.
-                Err(_) => {
-                    seq = 0;
-                    sleep(RETRY_PAUSE).await;
-                }
+                seq = 0;
+                sleep(RETRY_PAUSE).await;
+                continue;
+            };
+            seq = changes.seq;
+            if !changes.changes.is_empty() && news.send(News::Changes(changes)).await.is_err() {
+                return;
             }
+            ask_status(&hands, &news).await;
         }
     };
     let status = async {

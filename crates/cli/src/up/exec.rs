@@ -32,7 +32,8 @@ pub(crate) async fn exec(hands: Arc<Hands>, subject: Subject, order: Order, clie
 }
 
 async fn run(hands: &Arc<Hands>, subject: &Subject, mut order: Order) -> Result<Option<Exit>> {
-    let [stdin, stdout, stderr] = <[OwnedFd; 3]>::try_from(order.fds).map_err(|_| anyhow::anyhow!("expected three descriptors"))?;
+    let [stdin, stdout, stderr] =
+        <[OwnedFd; 3]>::try_from(order.fds).map_err(|_| anyhow::anyhow!("expected three descriptors"))?;
     let Some((program, arguments)) = order.command.split_first() else { bail!("no command") };
     let base = if subject.workload.template.containers.is_empty() {
         // A gateway runs no program of its own.
@@ -48,17 +49,15 @@ async fn run(hands: &Arc<Hands>, subject: &Subject, mut order: Order) -> Result<
     loop {
         tokio::select! {
             exit = running.exit() => return Ok(exit),
-            signal = order.signals.recv() => match signal {
-                Some(signal) => {
-                    if let Some(signal) = Signal::from_named_raw(signal) {
-                        hands.sandbox.signal(process, signal).await;
-                    }
-                }
-                None => {
-                    hands.sandbox.signal(process, Signal::KILL).await;
+            signal = order.signals.recv() => {
+                // A client that is gone wants it gone.
+                let signal = signal.map_or(Some(Signal::KILL), Signal::from_named_raw);
+                let Some(signal) = signal else { continue };
+                hands.sandbox.signal(process, signal).await;
+                if signal == Signal::KILL {
                     return Ok(running.exit().await);
                 }
-            },
+            }
         }
     }
 }

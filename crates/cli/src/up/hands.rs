@@ -34,6 +34,10 @@ use crate::{
 
 /// Between two looks at what should become ready soon.
 pub(super) const LOOK_PAUSE: Duration = Duration::from_millis(50);
+/// The listener of captured connections to a workload (Istio).
+const INBOUND: &str = "virtualInbound";
+/// Said of a proxy whose admin socket does not answer yet.
+pub(super) const STARTING: &str = "starting";
 /// Longest wait for connections to end once no new ones come; the default of Istio's `terminationDrainDuration`.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
 
@@ -185,8 +189,10 @@ impl Hands {
             return;
         }
         let socket = self.place.proxy_socket(subject.id);
+        let is_router = matches!(subject.workload.template.role, Role::Router { .. });
+        let uri = if is_router { "/drain" } else { "/drain?inboundonly" };
         let drained = async {
-            let asked = unix_http::request(&socket, (Method::POST, "/drain"), Bytes::new(), unix_http::TIMEOUT).await;
+            let asked = unix_http::request(&socket, (Method::POST, uri), Bytes::new(), unix_http::TIMEOUT).await;
             if asked.is_err() {
                 return; // a proxy that is down has nothing open
             }
@@ -212,8 +218,10 @@ impl Hands {
     async fn open_connections(&self, subject: &Subject) -> Option<usize> {
         let socket = self.place.proxy_socket(subject.id);
         let all: Value = unix_http::json(&socket, (Method::GET, "/connections"), Bytes::new()).await.ok()?;
-        let list = all.get("connections").unwrap_or(&all);
-        list.as_array().map(Vec::len)
+        let list = all.get("connections")?.as_array()?;
+        let is_router = matches!(subject.workload.template.role, Role::Router { .. });
+        // A sidecar's program may go on calling others until it ends.
+        Some(list.iter().filter(|open| is_router || open["accepted_on"] == INBOUND).count())
     }
 
     /// Whether the replica's proxy takes traffic.
@@ -225,7 +233,7 @@ impl Hands {
                 let why = String::from_utf8_lossy(&why[..why.len().min(200)]).trim().replace('\n', ", ");
                 Err(if why.is_empty() { "not ready yet".to_owned() } else { why })
             }
-            Err(_) => Err("starting".to_owned()),
+            Err(_) => Err(STARTING.to_owned()),
         }
     }
 

@@ -29,14 +29,20 @@ impl Lines {
         let is_new = |finding: &&FindingView| !self.last.findings.contains(finding);
         news.extend(status.findings.iter().filter(is_new).map(text::finding));
         let is_gone = |finding: &&FindingView| !status.findings.contains(finding);
-        news.extend(self.last.findings.iter().filter(is_gone).map(|finding| format!("resolved: {}", text::finding(finding))));
+        news.extend(
+            self.last.findings.iter().filter(is_gone).map(|finding| format!("resolved: {}", text::finding(finding))),
+        );
         if status.trouble != self.last.trouble {
             news.extend(status.trouble.clone());
         }
         self.workloads(status, &mut news);
         if status.ready != self.last.ready {
             let count = status.workloads.len();
-            news.push(if status.ready { format!("all {count} workloads are ready") } else { "no longer all ready".to_owned() });
+            news.push(if status.ready {
+                format!("all {count} workloads are ready")
+            } else {
+                "no longer all ready".to_owned()
+            });
         }
         self.last = status.clone();
         news
@@ -56,7 +62,8 @@ impl Lines {
                 }
             }
         }
-        let gone = self.last.workloads.iter().filter(|before| status.workloads.iter().all(|now| now.name != before.name));
+        let gone =
+            self.last.workloads.iter().filter(|before| status.workloads.iter().all(|now| now.name != before.name));
         news.extend(gone.map(|workload| format!("{} is gone", workload.name)));
     }
 }
@@ -99,7 +106,10 @@ mod tests {
         assert_eq!(lines.news(&status), ["warning: odd"]);
         status.findings.clear();
         status.not_used = vec!["Chart.yaml: no Kubernetes object".into(), "b".into()];
-        assert_eq!(lines.news(&status), ["not used: 2 documents of other kinds (-v lists them)", "resolved: warning: odd"]);
+        assert_eq!(
+            lines.news(&status),
+            ["not used: 2 documents of other kinds (-v lists them)", "resolved: warning: odd"]
+        );
         status.workloads.clear();
         status.trouble = Some("the control plane is down: signal 9".into());
         assert_eq!(lines.news(&status), ["the control plane is down: signal 9", "shop/web is gone"]);

@@ -37,7 +37,9 @@ impl Meter {
 
     /// Everything counted so far, with the pace of the last seconds.
     pub(crate) fn live_edges(&self) -> Vec<LiveEdge> {
-        let (Some((from, first)), Some((to, last))) = (self.edges.front(), self.edges.back()) else { return Vec::new() };
+        let (Some((from, first)), Some((to, last))) = (self.edges.front(), self.edges.back()) else {
+            return Vec::new();
+        };
         let seconds = to.duration_since(*from).as_secs_f64();
         let lately = last.since(first);
         let rate = |name: &EdgeName| {
@@ -48,7 +50,9 @@ impl Meter {
     }
 
     pub(crate) fn workload_usage(&self) -> BTreeMap<String, WorkloadUsage> {
-        let (Some((from, first)), Some((to, last))) = (self.usage.front(), self.usage.back()) else { return BTreeMap::new() };
+        let (Some((from, first)), Some((to, last))) = (self.usage.front(), self.usage.back()) else {
+            return BTreeMap::new();
+        };
         let seconds = to.duration_since(*from).as_secs_f64();
         let cpu = |(proxy, app): &(Option<Usage>, Option<Usage>)| {
             [proxy, app].into_iter().flatten().map(|usage| usage.cpu_s).sum::<f64>()
@@ -99,7 +103,7 @@ mod tests {
             let requests = if second < 30 { second } else { 30 + (second - 30) * 100 };
             meter.edges(totals(requests), start + Duration::from_secs(second));
         }
-        assert_eq!(meter.live_edges()[0].rate, 100.0);
+        assert_eq!(meter.live_edges()[0].rate.to_string(), "100");
         assert!(meter.edges.len() <= 7, "{}", meter.edges.len());
     }
 
@@ -115,6 +119,6 @@ mod tests {
         assert_eq!(meter.workload_usage()["a"].cpu_share, None);
         meter.usage(usages(1.5, 2.5), start + Duration::from_secs(2));
         assert_eq!(meter.workload_usage()["a"].cpu_share, Some(0.5));
-        assert_eq!(meter.proxies()["a"].cpu_s, 1.5);
+        assert_eq!(meter.proxies()["a"], Usage { rss_kb: 1, cpu_s: 1.5 });
     }
 }

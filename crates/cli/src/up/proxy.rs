@@ -14,8 +14,12 @@ use crate::{logs::Source, plan::Role};
 
 /// Port of the control plane's TLS listener (Istio).
 const DISCOVERY_PORT: u16 = 15012;
-/// First descriptor number for published ports; those before are the token, the root and the broker.
-const LISTENERS_FROM: i32 = 6;
+/// Descriptor numbers in the proxy. Low ones may be in use by the sandbox's own first process.
+const TOKEN_FD: i32 = 10;
+const ROOT_FD: i32 = 11;
+const BROKER_FD: i32 = 12;
+/// The first of the published ports'.
+const LISTENERS_FROM: i32 = 13;
 
 pub(super) async fn spec(hands: &Hands, subject: &Subject) -> Result<SpawnSpec> {
     let (name, template) = (&subject.workload.name, &subject.workload.template);
@@ -27,9 +31,20 @@ pub(super) async fn spec(hands: &Hands, subject: &Subject) -> Result<SpawnSpec> 
 
     let mut spec = SpawnSpec::new(Some(&subject.pod.name), LabRole::Proxy, hands.binaries.proxy.to_string_lossy());
     let mode = if matches!(template.role, Role::Router { .. }) { "router" } else { "sidecar" };
-    spec = spec.args([mode, "--token-fd", "3", "--root-cert-fd", "4", "--broker-fd", "5", "--admin-socket"]);
-    spec = spec.args([hands.place.proxy_socket(subject.id).to_string_lossy()]);
-    spec.fds = vec![(memory(token.as_bytes())?, 3), (memory(&root)?, 4), (hands.sandbox.broker_socket()?, 5)];
+    spec = spec.args([mode]);
+    let given = [
+        ("--token-fd", memory(token.as_bytes())?, TOKEN_FD),
+        ("--root-cert-fd", memory(&root)?, ROOT_FD),
+        ("--broker-fd", hands.sandbox.broker_socket()?, BROKER_FD),
+    ];
+    for (flag, fd, number) in given {
+        spec = spec.args([flag.to_owned(), number.to_string()]);
+        spec.fds.push((fd, number));
+    }
+    let socket = hands.place.proxy_socket(subject.id);
+    // One that was killed leaves its name behind.
+    let _ = std::fs::remove_file(&socket);
+    spec = spec.args(["--admin-socket".into(), socket.to_string_lossy()]);
     for (number, (port, socket)) in (LISTENERS_FROM..).zip(hands.published(name)?) {
         spec = spec.args(["--listen-fd".to_owned(), format!("{port}={number}")]);
         spec.fds.push((socket, number));

@@ -46,12 +46,18 @@ fn pod(told: &Told<'_>) -> Value {
     if template.role.has_proxy() {
         labels.insert("security.istio.io/tlsMode".to_owned(), "istio".to_owned());
     }
-    let containers: Vec<Value> = template.containers.iter().map(|container| {
-        let ports = container.ports.iter().map(|port| json!({
-            "name": port.name, "containerPort": port.number, "protocol": port.protocol,
-        }));
-        json!({"name": container.name, "ports": ports.collect::<Vec<_>>()})
-    }).collect();
+    let containers: Vec<Value> = template
+        .containers
+        .iter()
+        .map(|container| {
+            let ports = container.ports.iter().map(|port| {
+                json!({
+                    "name": port.name, "containerPort": port.number, "protocol": port.protocol,
+                })
+            });
+            json!({"name": container.name, "ports": ports.collect::<Vec<_>>()})
+        })
+        .collect();
     json!({
         "apiVersion": "v1",
         "kind": "Pod",
@@ -102,7 +108,12 @@ fn slices(object: &Object, service: &ServiceSpec, replicas: &[Told<'_>]) -> Vec<
     groups.enumerate().map(|(at, (family, (ports, members)))| slice(object, (at, family), &ports, &members)).collect()
 }
 
-fn slice(object: &Object, (at, family): (usize, &str), ports: &[(String, u16, String)], members: &[&Told<'_>]) -> Value {
+fn slice(
+    object: &Object,
+    (at, family): (usize, &str),
+    ports: &[(String, u16, String)],
+    members: &[&Told<'_>],
+) -> Value {
     let endpoints: Vec<Value> = members
         .iter()
         .map(|told| {
@@ -115,7 +126,8 @@ fn slice(object: &Object, (at, family): (usize, &str), ports: &[(String, u16, St
             })
         })
         .collect();
-    let ports: Vec<Value> = ports.iter().map(|(name, port, protocol)| json!({"name": name, "port": port, "protocol": protocol})).collect();
+    let ports: Vec<Value> =
+        ports.iter().map(|(name, port, protocol)| json!({"name": name, "port": port, "protocol": protocol})).collect();
     json!({
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",

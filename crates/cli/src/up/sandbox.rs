@@ -5,10 +5,7 @@
 use std::{
     collections::HashMap,
     os::fd::OwnedFd,
-    sync::{
-        Arc, Mutex, PoisonError,
-        mpsc::Receiver,
-    },
+    sync::{Arc, Mutex, PoisonError, mpsc::Receiver},
     thread,
 };
 

@@ -27,18 +27,19 @@ use super::{
     exec::{self, Order},
     hands::{Hands, Subject},
     meter::{Meter, Usages},
+    overview::{find, know, usage, view},
     runtime,
     server::{self, Call},
     show::Show,
 };
 use crate::{
     args::Up,
-    edges::{Ledger, Member, MemberKind, ProxyRun, Totals},
-    fleet::{Action, Event, Fleet, Part, Replica, ReplicaId},
+    edges::{Ledger, ProxyRun, Totals},
+    fleet::{Action, Event, Fleet, Part, ReplicaId},
     mizzend::{Change, FindingView, MeshStatus},
-    plan::{Name, Plan, Role},
+    plan::{Name, Plan},
     protocol::{Answer, Request},
-    report::{self, Convergence, Report, Usage},
+    report::{self, Convergence, Report},
     status::Status,
 };
 
@@ -275,7 +276,8 @@ impl Supervisor {
             }
             News::Down(how) => {
                 let log = self.hands.place.logs().join("mizzend.log");
-                self.control_plane_trouble = Some(format!("the control plane has ended ({how}); see {}", log.display()));
+                self.control_plane_trouble =
+                    Some(format!("the control plane has ended ({how}); see {}", log.display()));
             }
             News::Status(status) => {
                 if self.last_change.is_none() {
@@ -398,9 +400,11 @@ impl Supervisor {
         }));
         findings.sort();
         findings.dedup();
-        let published = self.plan.published.iter().filter(|wanted| {
-            !self.port_trouble.contains_key(&(wanted.gateway.clone(), wanted.port))
-        });
+        let published = self
+            .plan
+            .published
+            .iter()
+            .filter(|wanted| !self.port_trouble.contains_key(&(wanted.gateway.clone(), wanted.port)));
         Status {
             directory: self.hands.place.directory.display().to_string(),
             ready: self.is_ready(),
@@ -409,7 +413,9 @@ impl Supervisor {
             edges: self.meter.live_edges(),
             findings,
             last_change: self.last_change.clone(),
-            published: published.map(|wanted| format!("{} → {}:{}", wanted.host, wanted.gateway, wanted.port)).collect(),
+            published: published
+                .map(|wanted| format!("{} → {}:{}", wanted.host, wanted.gateway, wanted.port))
+                .collect(),
             not_used: config.not_used.iter().map(|unused| format!("{}: {}", unused.file, unused.what)).collect(),
             trouble: self.control_plane_trouble.clone(),
         }
@@ -454,13 +460,20 @@ impl Supervisor {
             None => totals,
         };
         let mesh = self.mesh.clone().unwrap_or_default();
-        let convergence = Convergence { generations: self.mesh.is_some().then_some(mesh.generation), ms: mesh.convergence_ms };
+        let convergence =
+            Convergence { generations: self.mesh.is_some().then_some(mesh.generation), ms: mesh.convergence_ms };
         report::report(&totals, &self.fleet.view(), &self.meter.proxies(), &convergence)
     }
 
     /// SIGTERM to every program, and a moment to end by itself; the rest ends with the sandbox.
     async fn stop(self) {
-        let programs: Vec<_> = self.hands.processes().iter().filter(|((_, part), _)| *part != Part::Proxy).map(|(_, live)| live.process).collect();
+        let programs: Vec<_> = self
+            .hands
+            .processes()
+            .iter()
+            .filter(|((_, part), _)| *part != Part::Proxy)
+            .map(|(_, live)| live.process)
+            .collect();
         for process in programs {
             self.hands.sandbox.signal(process, Signal::TERM).await;
         }
@@ -489,64 +502,4 @@ async fn sleep_until(wake: Option<Instant>) {
         Some(wake) => time::sleep_until(wake.into()).await,
         None => std::future::pending().await,
     }
-}
-
-fn know(ledger: &mut Ledger, replica: &Replica) {
-    let kind = match replica.workload.template.role {
-        Role::Sidecar => MemberKind::Sidecar,
-        Role::Router { .. } => MemberKind::Router,
-        Role::Bare => MemberKind::Bare,
-    };
-    let name: Arc<str> = replica.workload.name.to_string().into();
-    for address in [IpAddr::V4(replica.pod.ipv4), IpAddr::V6(replica.pod.ipv6)] {
-        ledger.know(address, Member { name: Arc::clone(&name), kind });
-    }
-}
-
-/// A replica of `[NAMESPACE/]NAME`, or with this name; a ready one if there is one.
-fn find<'a>(fleet: &'a Fleet, workload: &str) -> Result<&'a Replica, String> {
-    let (namespace, name) = workload.split_once('/').map_or((None, workload), |(namespace, name)| (Some(namespace), name));
-    let is_meant = |replica: &&Replica| {
-        let own = &replica.workload.name;
-        namespace.is_none_or(|namespace| *own.namespace == *namespace) && (*own.name == *name || replica.pod.name == name)
-    };
-    let found: Vec<&Replica> = fleet.replicas().filter(is_meant).collect();
-    let namespaces: std::collections::BTreeSet<&str> = found.iter().map(|replica| &*replica.workload.name.namespace).collect();
-    if namespaces.len() > 1 {
-        let choices: Vec<String> = namespaces.iter().map(|namespace| format!("{namespace}/{name}")).collect();
-        return Err(format!("several workloads are called `{name}`: {}", choices.join(", ")));
-    }
-    let ready = found.iter().find(|replica| replica.is_endpoint());
-    ready.or(found.first()).copied().ok_or_else(|| format!("no workload `{workload}`; `mizzen status` lists them"))
-}
-
-fn view(finding: &mizzen_api::Finding) -> FindingView {
-    let mut message = finding.message.clone();
-    if !finding.path.is_empty() {
-        message = format!("{}: {message}", finding.path);
-    }
-    if let Some(hint) = &finding.hint {
-        message += &format!("; for example: {hint}");
-    }
-    FindingView {
-        severity: finding.severity.to_string(),
-        object: finding.object.as_ref().map(ToString::to_string),
-        file: Some(finding.file.to_string()),
-        line: (finding.line > 0).then_some(finding.line),
-        message,
-    }
-}
-
-/// Resources of all processes, by workload.
-async fn usage(hands: &Hands, names: &BTreeMap<ReplicaId, String>) -> Usages {
-    let processes: Vec<_> = hands.processes().iter().map(|(key, live)| (*key, live.process)).collect();
-    let mut usages = Usages::new();
-    for ((replica, part), process) in processes {
-        let (Some(name), Some(stats)) = (names.get(&replica), hands.sandbox.stats(process).await) else { continue };
-        let (proxy, app) = usages.entry(name.clone()).or_default();
-        let sum = if part == Part::Proxy { proxy } else { app }.get_or_insert_with(Usage::default);
-        sum.rss_kb += stats.rss_kb;
-        sum.cpu_s += stats.cpu_s;
-    }
-    usages
 }

@@ -114,11 +114,14 @@ fn draw(frame: &mut Frame<'_>, status: &Status) {
 
 fn draw_head(frame: &mut Frame<'_>, area: Rect, status: &Status) {
     let (word, color) = if status.ready { ("ready", Color::Green) } else { ("starting", Color::Yellow) };
-    let mut lines = vec![Line::from_iter([
-        Line::styled("mizzen ", TITLE).spans,
-        Line::raw(format!("{}  ", status.directory)).spans,
-        Line::styled(word, Style::new().fg(color)).spans,
-    ].concat())];
+    let mut lines = vec![Line::from_iter(
+        [
+            Line::styled("mizzen ", TITLE).spans,
+            Line::raw(format!("{}  ", status.directory)).spans,
+            Line::styled(word, Style::new().fg(color)).spans,
+        ]
+        .concat(),
+    )];
     if let Some(trouble) = &status.trouble {
         lines[0].push_span(ratatui::text::Span::styled(format!("  {trouble}"), Style::new().fg(Color::Red)));
     }
@@ -177,12 +180,16 @@ fn draw_findings(frame: &mut Frame<'_>, area: Rect, status: &Status) {
 }
 
 fn draw_foot(frame: &mut Frame<'_>, area: Rect, status: &Status) {
-    let last = status.last_change.as_ref().map_or_else(String::new, |change| format!("last change: {}", text::change(change)));
+    let last =
+        status.last_change.as_ref().map_or_else(String::new, |change| format!("last change: {}", text::change(change)));
     let not_used = match status.not_used.len() {
         0 => String::new(),
         count => format!("  ({count} documents not used)"),
     };
-    let lines = vec![Line::raw(last), Line::styled(format!("Ctrl-C stops everything{not_used}"), Style::new().fg(Color::DarkGray))];
+    let lines = vec![
+        Line::raw(last),
+        Line::styled(format!("Ctrl-C stops everything{not_used}"), Style::new().fg(Color::DarkGray)),
+    ];
     frame.render_widget(Paragraph::new(lines), area);
 }
 
@@ -219,7 +226,9 @@ mod tests {
             ..Status::default()
         };
         let shown = screen(&status, (100, 24));
-        for wanted in ["/shop  starting", "shop/web", "db: exit status 1", "error: bad host", "127.0.0.1:8080", "Ctrl-C"] {
+        for wanted in
+            ["/shop  starting", "shop/web", "db: exit status 1", "error: bad host", "127.0.0.1:8080", "Ctrl-C"]
+        {
             assert!(shown.contains(wanted), "`{wanted}` in\n{shown}");
         }
         // A window of any size is drawn.

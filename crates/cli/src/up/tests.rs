@@ -39,6 +39,9 @@ metadata: {name: deny, namespace: shop}
 spec: {}
 ";
     let error = refuse_unenforced(&objects(policy)).expect_err("refused").to_string();
-    assert!(error.contains("AuthorizationPolicy/shop/deny (mesh.yaml:2)") && error.contains("--allow-unenforced"), "{error}");
+    assert!(
+        error.contains("AuthorizationPolicy/shop/deny (mesh.yaml:2)") && error.contains("--allow-unenforced"),
+        "{error}"
+    );
     assert!(refuse_unenforced(&objects(GATEWAY)).is_ok());
 }

@@ -8,10 +8,15 @@ use std::{
     cell::{Cell, RefCell},
     pin::Pin,
     rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
     task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
+use futures_util::task::AtomicWaker;
 use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -29,6 +34,62 @@ pub(crate) enum RequestBody {
     Empty,
     Once(Counted),
     Replay(Reader),
+    /// Not touched until the upstream asks for it: then the client is asked for it too.
+    Held(Gate, Box<RequestBody>),
+}
+
+/// Why a request's body ended early.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RequestError {
+    #[error("the client broke off")]
+    Client(#[from] hyper::Error),
+    #[error("the upstream answered without asking for the body")]
+    NotAskedFor,
+}
+
+/// Holds a body back until the upstream's `100 Continue` (RFC 9110 §10.1.1). Shared with hyper's callback, hence `Send`.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Gate(Arc<GateState>);
+
+#[derive(Debug, Default)]
+struct GateState {
+    state: AtomicU8,
+    waker: AtomicWaker,
+}
+
+const HELD: u8 = 0;
+const ASKED_FOR: u8 = 1;
+const NOT_ASKED_FOR: u8 = 2;
+
+impl Gate {
+    /// The upstream asks for the body.
+    pub(crate) fn open(&self) {
+        self.leave_held(ASKED_FOR);
+    }
+
+    /// The exchange is over; a body that is still held will never be asked for. False if it was.
+    fn close(&self) -> bool {
+        self.leave_held(NOT_ASKED_FOR)
+    }
+
+    pub(crate) fn is_held(&self) -> bool {
+        self.0.state.load(Ordering::Acquire) == HELD
+    }
+
+    fn leave_held(&self, next: u8) -> bool {
+        let left = self.0.state.compare_exchange(HELD, next, Ordering::AcqRel, Ordering::Acquire).is_ok();
+        self.0.waker.wake();
+        left
+    }
+
+    fn poll(&self, cx: &mut Context<'_>) -> Poll<Result<(), RequestError>> {
+        self.0.waker.register(cx.waker());
+        match self.0.state.load(Ordering::Acquire) {
+            HELD => Poll::Pending,
+            ASKED_FOR => Poll::Ready(Ok(())),
+            _ => Poll::Ready(Err(RequestError::NotAskedFor)),
+        }
+    }
 }
 
 /// A body that is sent once; its bytes are counted for the log.
@@ -87,7 +148,7 @@ impl Replay {
 }
 
 impl Reader {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, RequestError>>> {
         let kept = &mut *self.replay.state.borrow_mut();
         if let Some(frame) = kept.frames.get(self.at) {
             self.at += 1;
@@ -123,7 +184,7 @@ impl Reader {
 
 impl HttpBody for RequestBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = RequestError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
@@ -138,9 +199,13 @@ impl HttpBody for RequestBody {
                 {
                     body.bytes.set(body.bytes.get() + data.len() as u64);
                 }
-                Poll::Ready(frame)
+                Poll::Ready(frame.map(|frame| frame.map_err(RequestError::Client)))
             }
             Self::Replay(reader) => reader.poll(cx),
+            Self::Held(gate, body) => {
+                ready!(gate.poll(cx))?;
+                Pin::new(&mut **body).poll_frame(cx)
+            }
         }
     }
 
@@ -152,6 +217,7 @@ impl HttpBody for RequestBody {
                 let kept = reader.replay.state.borrow();
                 reader.at >= kept.frames.len() && (kept.ended && kept.trailers.is_none() || kept.incoming.is_end_stream())
             }
+            Self::Held(_, body) => body.is_end_stream(),
         }
     }
 
@@ -167,6 +233,7 @@ impl HttpBody for RequestBody {
                     None => SizeHint::new(),
                 }
             }
+            Self::Held(_, body) => body.size_hint(),
         }
     }
 }
@@ -201,6 +268,8 @@ pub(crate) struct Passing {
 pub(crate) struct Lease {
     pub(crate) host: Rc<crate::upstream::live::LiveHost>,
     pub(crate) way: Way,
+    /// The request's body waits here for a `100 Continue`.
+    pub(crate) gate: Option<Gate>,
 }
 
 /// The connection that it holds.
@@ -216,6 +285,10 @@ pub(crate) enum Way {
 impl Lease {
     /// The response is complete: an HTTP/1 connection can serve again.
     pub(crate) fn complete(mut self) {
+        if self.gate.take().is_some_and(|gate| gate.close()) {
+            // The upstream's connection still owes a body that nobody will send.
+            return;
+        }
         if let Way::Http1(connection) = std::mem::replace(&mut self.way, Way::Gone) {
             give_back(Rc::clone(&self.host), connection);
         }
@@ -225,6 +298,9 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         self.host.active.set(self.host.active.get().saturating_sub(1));
+        if let Some(gate) = &self.gate {
+            gate.close();
+        }
         if let Way::Http2 { streams, idle_since } = &self.way {
             streams.set(streams.get().saturating_sub(1));
             idle_since.set(crate::clock::now());

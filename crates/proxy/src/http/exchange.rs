@@ -136,6 +136,7 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         if !self.finished {
+            self.http.connection.entry.request_abandoned();
             self.failed(&ProxyError::new(Kind::ClientGone));
             self.finish();
         }

@@ -22,7 +22,7 @@ use mizzen_telemetry::Flag;
 use smallvec::SmallVec;
 
 use super::{
-    body::{Counted, Lease, Replay, RequestBody, Way},
+    body::{Counted, Gate, Lease, Replay, RequestBody, Way},
     exchange::Exchange,
     headers,
     respond::Forwarded,
@@ -33,13 +33,17 @@ use crate::{
     upstream::{
         connect,
         live::{LiveCluster, LiveHost},
-        pool::{Http1, Http2, Key, Protocol},
+        pool::{Http1, Http2, Key, Protocol, STREAMS_MAX},
     },
     worker::{Config, Worker, unix_now},
 };
 
 /// Pooled connections that may turn out closed before one request gives up on the pool and makes its own.
 const STALE_MAX: u32 = 3;
+
+/// Unread bytes on an HTTP/2 connection to an upstream: one full window for each stream, so that clients that do not read
+/// cannot keep the others from their answers.
+const UPSTREAM_WINDOW_BYTES: u32 = server::STREAM_WINDOW_BYTES * STREAMS_MAX as u32;
 
 /// Bytes of a response's head.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
@@ -67,6 +71,8 @@ struct Outgoing {
     keep: bool,
     body: Source,
     upgrade: bool,
+    /// `Expect: 100-continue` goes to the upstream, and its answer releases the body.
+    expects: bool,
 }
 
 enum Source {
@@ -240,8 +246,7 @@ fn outgoing(
         head.headers.insert(http::header::UPGRADE, value);
         head.headers.insert(http::header::CONNECTION, http::HeaderValue::from_static("upgrade"));
     }
-    // The codec answers 100 to the client when its body is first asked for, which is when the upstream takes it.
-    head.headers.remove(http::header::EXPECT);
+    let expects = expects_continue(&mut head, protocol == Protocol::Http1, &body);
     let secure = http2 && plan.cluster.spec.tls.iter().any(|choice| choice.tls.is_some());
     headers::fit_version(&mut head, http2, secure);
     let keep = policy.is_some_and(|p| p.retries > 0 && retry::needs_copy(p, exchange.is_grpc(), http2));
@@ -256,19 +261,44 @@ fn outgoing(
             Source::Once(Some(RequestBody::Once(Counted { incoming: body, bytes })))
         }
     };
-    Outgoing { head: Some(head), keep, body, upgrade: plan.upgrade }
+    Outgoing { head: Some(head), keep, body, upgrade: plan.upgrade, expects }
+}
+
+/// Whether the upstream is asked for a 100. It is between HTTP/1 and HTTP/1; elsewhere the codec answers the client when
+/// its body is first polled. Other expectations are the upstream's affair.
+fn expects_continue(head: &mut Parts, http1: bool, body: &Incoming) -> bool {
+    use http::header::EXPECT;
+    if !head.headers.get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+        return false;
+    }
+    let expects = http1 && head.version == Version::HTTP_11 && !body.is_end_stream();
+    if !expects {
+        head.headers.remove(EXPECT);
+    }
+    expects
 }
 
 impl Outgoing {
     /// The request of the next try.
-    fn request(&mut self) -> Option<Request<RequestBody>> {
+    fn request(&mut self) -> Option<(Request<RequestBody>, Option<Gate>)> {
         let head = if self.keep { self.head.clone() } else { self.head.take() }?;
         let body = match &mut self.body {
             Source::Empty => RequestBody::Empty,
             Source::Once(body) => body.take()?,
             Source::Replay(replay) => RequestBody::Replay(replay.reader()),
         };
-        Some(Request::from_parts(head, body))
+        if !self.expects {
+            return Some((Request::from_parts(head, body), None));
+        }
+        let gate = Gate::default();
+        let mut request = Request::from_parts(head, RequestBody::Held(gate.clone(), Box::new(body)));
+        let asked = gate.clone();
+        hyper::ext::on_informational(&mut request, move |answer| {
+            if answer.status() == http::StatusCode::CONTINUE {
+                asked.open();
+            }
+        });
+        Some((request, Some(gate)))
     }
 
     /// A request that was not sent comes back whole.
@@ -276,7 +306,7 @@ impl Outgoing {
         let (head, body) = request.into_parts();
         self.head = Some(head);
         if let Source::Once(source) = &mut self.body {
-            *source = Some(body);
+            *source = Some(if let RequestBody::Held(_, body) = body { *body } else { body });
         }
     }
 
@@ -347,7 +377,7 @@ async fn send(
         mesh_alpn: way.mesh_alpn,
     };
     host.active.set(host.active.get() + 1);
-    let mut lease = Lease { host: Rc::clone(host), way: Way::Gone };
+    let mut lease = Lease { host: Rc::clone(host), way: Way::Gone, gate: None };
     let mut stale = 0;
     loop {
         let fresh = stale >= STALE_MAX;
@@ -358,7 +388,10 @@ async fn send(
         };
         exchange.upstream = Some(Rc::clone(connection.facts()));
         exchange.record.flow.upstream.local = Some(connection.facts().local);
-        let Some(request) = outgoing.request() else { return Err(ProxyError::new(Kind::ConnectionTermination)) };
+        let Some((request, gate)) = outgoing.request() else {
+            return Err(ProxyError::new(Kind::ConnectionTermination));
+        };
+        lease.gate = gate;
         let sent = Instant::now();
         match connection.send(request, &mut lease).await {
             Ok(response) => return Ok((response, lease, sent)),
@@ -477,7 +510,7 @@ async fn http2_connection(
     let (sender, mut connection) = conn::http2::Builder::new(server::Local)
         .timer(TokioTimer::new())
         .initial_stream_window_size(server::STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(server::CONNECTION_WINDOW_BYTES)
+        .initial_connection_window_size(UPSTREAM_WINDOW_BYTES)
         .max_header_list_size(HEAD_BYTES_MAX as u32)
         .max_send_buf_size(server::SEND_BUFFER_BYTES)
         .max_concurrent_reset_streams(server::RESET_STREAMS_MAX)

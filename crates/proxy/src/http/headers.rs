@@ -61,18 +61,27 @@ pub(crate) fn check_framing(head: &Parts) -> Result<(), ProxyError> {
 
 /// One authority, in the URI, whatever form the request line had (RFC 9112 §3.2.2: an absolute form wins over Host).
 pub(crate) fn authority_from_host(head: &mut Parts) -> Result<(), ProxyError> {
+    if head.uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        return Err(ProxyError::new(Kind::BadRequest("http.userinfo_in_authority")));
+    }
+    if head.version >= Version::HTTP_2 && head.uri.authority().is_some() {
+        // RFC 9113 §8.3.1: `:authority` says it; a `Host` beside it does not go on.
+        head.headers.remove(header::HOST);
+        return Ok(());
+    }
     let mut hosts = head.headers.get_all(header::HOST).iter();
     let host = hosts.next();
     if hosts.next().is_some() {
         return Err(ProxyError::new(Kind::BadRequest("http1.multiple_host")));
     }
     match (host, head.uri.authority()) {
-        (None, None) if head.version == Version::HTTP_11 => {
+        // Also from HTTP/1.0: the upstream's HTTP/1.1 or HTTP/2 cannot do without.
+        (None, None) => {
             return Err(ProxyError::new(Kind::BadRequest("http1.missing_host")));
         }
         (Some(host), None) => {
             // Checked as an authority, so that what is matched is what is sent.
-            if !host.is_empty() && Authority::try_from(host.as_bytes()).is_err() {
+            if !host.is_empty() && (Authority::try_from(host.as_bytes()).is_err() || host.as_bytes().contains(&b'@')) {
                 return Err(ProxyError::new(Kind::BadRequest("http1.invalid_host")));
             }
         }
@@ -83,7 +92,6 @@ pub(crate) fn authority_from_host(head: &mut Parts) -> Result<(), ProxyError> {
             let path = head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
             head.uri = Uri::from(path);
         }
-        (None, None) => {}
     }
     Ok(())
 }

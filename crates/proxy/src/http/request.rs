@@ -80,10 +80,10 @@ fn admit(manager: &HttpManager, head: &mut Parts) -> Result<bool, ProxyError> {
         return Err(ProxyError::new(Kind::ConnectRefused));
     }
     headers::check_framing(head)?;
+    headers::authority_from_host(head)?;
     if head.version >= Version::HTTP_2 {
         return Ok(false);
     }
-    headers::authority_from_host(head)?;
     let Some(upgrade) = headers::upgrade(&head.headers) else { return Ok(false) };
     let wanted = upgrade.to_ascii_lowercase();
     if wanted == b"h2c" {

@@ -8,7 +8,7 @@ use hyper::body::Incoming;
 use mizzen_snapshot::{HttpManager, Route, RouteAction};
 
 use super::{
-    body::{Body, Lease, Passing},
+    body::{Body, Gate, Lease, Passing},
     exchange::Exchange,
     forward::Answer,
     headers, local, upgrade,
@@ -58,7 +58,10 @@ fn pass(manager: &HttpManager, mut exchange: Exchange, forwarded: Forwarded) -> 
     apply_operations(&mut head.headers, &route, target);
     headers::decorate_response(&exchange.http, &route, &mut head.headers);
     exchange.grpc_status(&head.headers);
-    let response = Response::from_parts(head, ());
+    let mut response = Response::from_parts(head, ());
+    if lease.gate.as_ref().is_some_and(Gate::is_held) {
+        close_after(&mut response);
+    }
     if incoming.is_end_stream() {
         lease.complete();
         return finish(manager, exchange, response.map(|()| Body::Empty));
@@ -77,6 +80,11 @@ fn apply_operations(headers: &mut http::HeaderMap, route: &Route, target: usize)
         headers::apply(headers, &target.response_headers);
     }
     headers::apply(headers, &route.response_headers);
+}
+
+/// A client that was not asked for its body may send it or not: the bytes after this answer cannot be told apart.
+fn close_after<B>(response: &mut Response<B>) {
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
 }
 
 /// What every response gets; the record learns what it became.

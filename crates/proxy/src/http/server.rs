@@ -18,6 +18,7 @@ use hyper::{
 use hyper_util::rt::{TokioIo, TokioTimer};
 use mizzen_snapshot::{Handler, HttpManager};
 use mizzen_telemetry::ConnFacts;
+use tokio::task::JoinSet;
 
 use super::request;
 use crate::{
@@ -62,6 +63,8 @@ pub(crate) struct HttpConnection {
     pub(crate) client_cert: OnceCell<HeaderValue>,
     /// The peer's address as text, for `x-forwarded-for`.
     pub(crate) peer_text: OnceCell<HeaderValue>,
+    /// What the connection does after it left HTTP; it ends with the connection's task.
+    pub(crate) tunnel: Cell<Option<JoinSet<()>>>,
     manager: RefCell<(u64, Arc<HttpManager>)>,
     log: RefCell<Option<Rc<Log>>>,
 }
@@ -99,10 +102,12 @@ impl HttpConnection {
 
 /// Serves a connection's requests until it ends.
 pub(crate) async fn serve(connection: Connection, manager: Arc<HttpManager>, stream: Stream, inspector: Inspector) {
+    // From here on the registry watches the time, also of who never says a first word.
+    connection.entry.idle_timeout.set(Some(manager.idle_timeout));
+    connection.entry.stream_idle_timeout.set(manager.stream_idle_timeout);
+    connection.entry.headers_timeout.set(manager.request_headers_timeout);
     let Some((http2, stream)) = version(&connection, stream, inspector).await else { return };
     connection.speaks(if http2 { Speaks::Http2 } else { Speaks::Http1 });
-    connection.entry.idle_timeout.set(Some(manager.idle_timeout));
-    connection.entry.headers_timeout.set(manager.request_headers_timeout);
     let epoch = connection.worker.config().epoch;
     let log = connection.worker.observer.log(manager.access_log.as_ref());
     let http = Rc::new(HttpConnection {
@@ -110,6 +115,7 @@ pub(crate) async fn serve(connection: Connection, manager: Arc<HttpManager>, str
         received_before: Cell::new(0),
         client_cert: OnceCell::new(),
         peer_text: OnceCell::new(),
+        tunnel: Cell::new(None),
         // One less than the present: the first request looks again, a reload may have come during the handshake.
         manager: RefCell::new((epoch.wrapping_sub(1), Arc::clone(&manager))),
         log: RefCell::new(log),
@@ -160,6 +166,9 @@ async fn serve_http1(http: Rc<HttpConnection>, manager: &HttpManager, stream: St
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     drive(&http, std::pin::pin!(connection), |c| c.graceful_shutdown()).await;
+    if let Some(mut tunnel) = http.tunnel.take() {
+        tunnel.join_next().await;
+    }
 }
 
 async fn serve_http2(http: Rc<HttpConnection>, manager: &HttpManager, stream: Stream) {

@@ -2,10 +2,13 @@
 //!
 //! Nothing of the client's is forwarded before the upstream has agreed, and only a 101 is agreement.
 
+use std::rc::Rc;
+
 use http::{HeaderValue, Response, header};
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 use hyper_util::rt::TokioIo;
 use mizzen_snapshot::HttpManager;
+use tokio::task::JoinSet;
 
 use super::{
     body::{Body, Lease},
@@ -45,7 +48,10 @@ pub(crate) fn respond(
         log.format.capture_response(&head.headers, &mut exchange.record.captured);
     }
     exchange.http.connection.speaks(Speaks::Upgraded);
-    tokio::task::spawn_local(join(exchange, client, upstream, lease));
+    let http = Rc::clone(&exchange.http);
+    let mut tunnel = JoinSet::new();
+    tunnel.spawn_local(join(exchange, client, upstream, lease));
+    http.tunnel.set(Some(tunnel));
     Response::from_parts(head, Body::Empty)
 }
 

@@ -19,7 +19,7 @@ use crate::{clock, http::body::RequestBody, telemetry::OutboundHandles, tls::Pee
 
 /// Streams at once on one upstream HTTP/2 connection, at most; less if the peer says less. hyper queues without a bound
 /// what is over the peer's limit, so we count ourselves and open another connection.
-const STREAMS_MAX: usize = 100;
+pub(crate) const STREAMS_MAX: usize = 100;
 
 /// Idle HTTP/1 connections kept per endpoint and worker; a further one is closed when its request is done.
 const IDLE_MAX: usize = 1024;

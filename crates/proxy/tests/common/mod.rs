@@ -2,7 +2,9 @@
 
 #![allow(dead_code, reason = "each test file uses its part of the harness")]
 
-pub mod wire;
+pub(crate) mod h2raw;
+pub(crate) mod peer;
+pub(crate) mod wire;
 
 use std::{
     io::{Read, Write},
@@ -20,22 +22,23 @@ use bytes::Bytes;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use mizzen_xds::{Generation, Kind, Resource, Version, serve, server};
+use peer::Backend;
 use prost::Message;
 use tokio::sync::watch;
 
 /// No step of these tests takes longer, unless something is broken.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A control plane that serves what it is told to.
-pub struct Plane {
-    pub address: SocketAddr,
+pub(crate) struct Plane {
+    pub(crate) address: SocketAddr,
     feed: watch::Sender<Arc<Generation>>,
     applied: Arc<Mutex<Option<u64>>>,
     next_version: AtomicU32,
 }
 
 impl Plane {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("bound");
         let (feed, receiver) = watch::channel(Arc::new(Generation::empty(0)));
@@ -46,11 +49,11 @@ impl Plane {
     }
 
     /// Puts resources, and waits until the proxy has them in force.
-    pub fn put(&self, resources: Vec<(Kind, String, Vec<u8>)>) {
+    pub(crate) fn put(&self, resources: Vec<(Kind, String, Vec<u8>)>) {
         self.edit(resources, &[]);
     }
 
-    pub fn edit(&self, resources: Vec<(Kind, String, Vec<u8>)>, removed: &[(Kind, &str)]) {
+    pub(crate) fn edit(&self, resources: Vec<(Kind, String, Vec<u8>)>, removed: &[(Kind, &str)]) {
         let mut number = 0;
         self.feed.send_modify(|generation| {
             let mut next = generation.next(generation.number + 1);
@@ -105,15 +108,19 @@ fn serve_xds(listener: TcpListener, feed: &watch::Receiver<Arc<Generation>>, app
 }
 
 /// A running proxy; ended when dropped.
-pub struct Proxy {
+pub(crate) struct Proxy {
     child: Child,
-    pub admin: PathBuf,
+    pub(crate) admin: PathBuf,
 }
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
 impl Proxy {
-    pub fn start(plane: &Plane, workers: usize) -> Self {
+    pub(crate) fn start(plane: &Plane, workers: usize) -> Self {
+        Self::start_with(plane, workers, |_| {})
+    }
+
+    pub(crate) fn start_with(plane: &Plane, workers: usize, adjust: impl FnOnce(&mut Command)) -> Self {
         let name = format!("mzp-{}-{}.sock", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let admin = std::env::temp_dir().join(name);
         let config = format!(
@@ -132,12 +139,44 @@ impl Proxy {
         Self { child, admin }
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
+    /// A figure of `/proc/PID/status` in KiB: `VmRSS`, `VmHWM`.
+    pub(crate) fn memory_kib(&self, name: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("a living process");
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).expect("a known name");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+
+    /// Processor time used so far.
+    pub(crate) fn cpu(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).expect("a living process");
+        let after_name = stat.rsplit(')').next().unwrap_or_default();
+        let ticks: u64 = after_name.split_whitespace().skip(11).take(2).filter_map(|t| t.parse::<u64>().ok()).sum();
+        Duration::from_millis(ticks * 10)
+    }
+
+    /// Sends SIGTERM.
+    pub(crate) fn terminate(&self) {
+        let done = Command::new("kill").arg("-TERM").arg(self.pid().to_string()).status().expect("kill runs");
+        assert!(done.success());
+    }
+
+    /// Whether the process has ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("a child").is_some()
+    }
+
+    /// The downstream connections that the admin API lists.
+    pub(crate) fn connections(&self) -> Vec<serde_json::Value> {
+        let listed: serde_json::Value = serde_json::from_str(&self.admin("/connections")).expect("JSON");
+        listed["connections"].as_array().cloned().unwrap_or_default()
+    }
+
     /// `GET path` on the admin socket.
-    pub fn admin(&self, path: &str) -> String {
+    pub(crate) fn admin(&self, path: &str) -> String {
         let mut stream = std::os::unix::net::UnixStream::connect(&self.admin).expect("the admin socket");
         write!(stream, "GET {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n").expect("asked");
         let mut answer = String::new();
@@ -155,7 +194,7 @@ impl Drop for Proxy {
 }
 
 /// Waits for a condition.
-pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !holds() {
         assert!(Instant::now() < deadline, "not in time: {what}");
@@ -164,12 +203,12 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 /// A free port of loopback.
-pub fn port() -> u16 {
+pub(crate) fn port() -> u16 {
     TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound").port()
 }
 
 /// Connects as soon as somebody listens.
-pub fn connect(port: u16) -> TcpStream {
+pub(crate) fn connect(port: u16) -> TcpStream {
     let mut stream = None;
     eventually("the listener to accept", || {
         stream = TcpStream::connect(("127.0.0.1", port)).ok();
@@ -181,13 +220,13 @@ pub fn connect(port: u16) -> TcpStream {
 }
 
 /// A server that keeps the raw bytes of each connection and answers each request head with `answer`.
-pub struct RawServer {
-    pub port: u16,
+pub(crate) struct RawServer {
+    pub(crate) port: u16,
     seen: Arc<Mutex<Vec<Vec<u8>>>>,
 }
 
 impl RawServer {
-    pub fn start(answer: &'static [u8]) -> Self {
+    pub(crate) fn start(answer: &'static [u8]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("bound").port();
         let seen: Arc<Mutex<Vec<Vec<u8>>>> = Arc::default();
@@ -202,12 +241,12 @@ impl RawServer {
     }
 
     /// Everything received so far, connection by connection.
-    pub fn seen(&self) -> Vec<Vec<u8>> {
+    pub(crate) fn seen(&self) -> Vec<Vec<u8>> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// All bytes as text.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         self.seen().iter().map(|bytes| String::from_utf8_lossy(bytes).into_owned()).collect::<Vec<_>>().join("\n---\n")
     }
 }
@@ -235,13 +274,53 @@ fn record(mut stream: TcpStream, answer: &[u8], seen: &Mutex<Vec<Vec<u8>>>) {
     }
 }
 
+/// A proxy as a gateway: `/h1/…` goes to an HTTP/1 server, `/h2/…` to an HTTP/2 one.
+pub(crate) struct Mesh {
+    pub(crate) plane: Plane,
+    pub(crate) proxy: Proxy,
+    pub(crate) http1: Backend,
+    pub(crate) http2: Backend,
+    pub(crate) port: u16,
+}
+
+impl Mesh {
+    pub(crate) fn start(workers: usize) -> Self {
+        Self::with(workers, |_| {}, |_| {})
+    }
+
+    /// With an adjusted connection manager and routes.
+    pub(crate) fn with(
+        workers: usize,
+        manager: impl FnOnce(&mut wire::HttpConnectionManager),
+        action: impl Fn(&mut wire::RouteAction),
+    ) -> Self {
+        let plane = Plane::start();
+        let proxy = Proxy::start(&plane, workers);
+        let (http1, http2, port) = (Backend::start(false), Backend::start(true), port());
+        plane.put(vec![
+            wire::cluster("h1", false),
+            wire::cluster("h2", true),
+            wire::endpoints("h1", &[http1.port]),
+            wire::endpoints("h2", &[http2.port]),
+            wire::listener(port, manager),
+            wire::two_routes(action),
+        ]);
+        connect(port);
+        Self { plane, proxy, http1, http2, port }
+    }
+
+    pub(crate) fn backend(&self, http2: bool) -> &Backend {
+        if http2 { &self.http2 } else { &self.http1 }
+    }
+}
+
 /// Sends raw bytes on a connection of their own and reads one response head (and what came with it).
-pub fn exchange(port: u16, bytes: &[u8]) -> String {
+pub(crate) fn exchange(port: u16, bytes: &[u8]) -> String {
     ask(&mut connect(port), bytes)
 }
 
 /// Sends raw bytes and reads one response head (and what came with it).
-pub fn ask(stream: &mut TcpStream, bytes: &[u8]) -> String {
+pub(crate) fn ask(stream: &mut TcpStream, bytes: &[u8]) -> String {
     stream.write_all(bytes).ok();
     let mut answer = Vec::new();
     let mut buffer = [0; 4096];
@@ -255,6 +334,6 @@ pub fn ask(stream: &mut TcpStream, bytes: &[u8]) -> String {
 }
 
 /// Encodes a message for [`Plane::put`].
-pub fn resource(kind: Kind, name: &str, message: &impl Message) -> (Kind, String, Vec<u8>) {
+pub(crate) fn resource(kind: Kind, name: &str, message: &impl Message) -> (Kind, String, Vec<u8>) {
     (kind, name.to_owned(), message.encode_to_vec())
 }

@@ -9,18 +9,25 @@ use envoy_types::pb::{
                 config_source::ConfigSourceSpecifier, socket_address::PortSpecifier,
             },
             endpoint::v3::{ClusterLoadAssignment, Endpoint, LbEndpoint, LocalityLbEndpoints, lb_endpoint::HostIdentifier},
-            listener::v3::{Filter, FilterChain, Listener, filter::ConfigType},
+            listener::v3::{
+                Filter, FilterChain, FilterChainMatch, Listener, ListenerFilter, filter::ConfigType, listener_filter,
+            },
             route::v3::{
-                Route, RouteAction, RouteConfiguration, RouteMatch, VirtualHost,
-                route::Action, route_action::ClusterSpecifier, route_match::PathSpecifier,
+                RetryPolicy, Route, RouteConfiguration, RouteMatch, VirtualHost, 
+                retry_policy::{RetryBackOff, RetryHostPredicate, retry_host_predicate}, route::Action,
+                route_action::ClusterSpecifier, route_match::PathSpecifier,
             },
         },
         extensions::{
             filters::{
                 http::router::v3::Router,
-                network::http_connection_manager::v3::{
-                    HttpConnectionManager, HttpFilter, Rds,
-                    http_connection_manager::{RouteSpecifier, UpgradeConfig}, http_filter,
+                network::{
+                    http_connection_manager::v3::{
+                        HttpFilter, Rds,
+                        http_connection_manager::{RouteSpecifier, UpgradeConfig},
+                        http_filter,
+                    },
+                    tcp_proxy::v3::{TcpProxy, tcp_proxy},
                 },
             },
             upstreams::http::v3::{
@@ -33,12 +40,16 @@ use envoy_types::pb::{
     },
     google::protobuf::{Any, BoolValue, Duration, UInt32Value},
 };
+pub(crate) use envoy_types::pb::envoy::{
+    config::route::v3::RouteAction,
+    extensions::filters::network::http_connection_manager::v3::HttpConnectionManager,
+};
 use mizzen_xds::Kind;
 use prost::Message;
 
 use super::resource;
 
-pub fn any(type_url: &str, message: &impl Message) -> Any {
+pub(crate) fn any(type_url: &str, message: &impl Message) -> Any {
     Any { type_url: format!("type.googleapis.com/{type_url}"), value: message.encode_to_vec() }
 }
 
@@ -61,7 +72,7 @@ fn ads() -> ConfigSource {
 }
 
 /// A gateway's listener on `port`, routes by the name `routes`.
-pub fn listener(port: u16, adjust: impl FnOnce(&mut HttpConnectionManager)) -> (Kind, String, Vec<u8>) {
+pub(crate) fn listener(port: u16, adjust: impl FnOnce(&mut HttpConnectionManager)) -> (Kind, String, Vec<u8>) {
     let mut manager = HttpConnectionManager {
         stat_prefix: "test".into(),
         use_remote_address: Some(BoolValue { value: true }),
@@ -78,46 +89,113 @@ pub fn listener(port: u16, adjust: impl FnOnce(&mut HttpConnectionManager)) -> (
         ..HttpConnectionManager::default()
     };
     adjust(&mut manager);
-    let name = format!("0.0.0.0_{port}");
-    let listener = Listener {
-        name: name.clone(),
-        address: Some(address(port)),
-        traffic_direction: 2,
-        filter_chains: vec![FilterChain {
-            name: name.clone(),
-            filters: vec![Filter {
-                name: "envoy.filters.network.http_connection_manager".into(),
-                config_type: Some(ConfigType::TypedConfig(any(
-                    "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-                    &manager,
-                ))),
-            }],
-            ..FilterChain::default()
-        }],
-        ..Listener::default()
+    bound(port, |listener| listener.filter_chains = vec![http_chain(&listener.name, &manager)])
+}
+
+/// A listener that looks at the first bytes: HTTP by `routes`, everything else as TCP to `cluster`.
+pub(crate) fn sniffing(port: u16, cluster: &str) -> (Kind, String, Vec<u8>) {
+    let manager = HttpConnectionManager {
+        stat_prefix: "test".into(),
+        route_specifier: Some(RouteSpecifier::Rds(Rds { config_source: Some(ads()), route_config_name: "routes".into() })),
+        ..HttpConnectionManager::default()
     };
+    bound(port, |listener| {
+        let mut http = http_chain(&listener.name, &manager);
+        http.filter_chain_match = Some(FilterChainMatch {
+            transport_protocol: "raw_buffer".into(),
+            application_protocols: vec!["http/1.1".into(), "h2c".into()],
+            ..FilterChainMatch::default()
+        });
+        listener.filter_chains = vec![http];
+        listener.default_filter_chain = Some(tcp_chain("tcp", cluster));
+        listener.listener_filters = vec![
+            inspector("envoy.filters.listener.tls_inspector", "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector"),
+            inspector("envoy.filters.listener.http_inspector", "envoy.extensions.filters.listener.http_inspector.v3.HttpInspector"),
+        ];
+    })
+}
+
+/// A TCP listener.
+pub(crate) fn tcp(port: u16, cluster: &str) -> (Kind, String, Vec<u8>) {
+    bound(port, |listener| listener.filter_chains = vec![tcp_chain("tcp", cluster)])
+}
+
+fn bound(port: u16, adjust: impl FnOnce(&mut Listener)) -> (Kind, String, Vec<u8>) {
+    let name = format!("0.0.0.0_{port}");
+    let mut listener =
+        Listener { name: name.clone(), address: Some(address(port)), traffic_direction: 2, ..Listener::default() };
+    adjust(&mut listener);
     resource(Kind::Listener, &name, &listener)
 }
 
+fn inspector(name: &str, kind: &str) -> ListenerFilter {
+    let config = Any { type_url: format!("type.googleapis.com/{kind}"), value: Vec::new() };
+    ListenerFilter {
+        name: name.into(),
+        config_type: Some(listener_filter::ConfigType::TypedConfig(config)),
+        ..ListenerFilter::default()
+    }
+}
+
+fn http_chain(name: &str, manager: &HttpConnectionManager) -> FilterChain {
+    chain(
+        name,
+        "envoy.filters.network.http_connection_manager",
+        any("envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager", manager),
+    )
+}
+
+fn tcp_chain(name: &str, cluster: &str) -> FilterChain {
+    let proxy = TcpProxy {
+        stat_prefix: "test".into(),
+        cluster_specifier: Some(tcp_proxy::ClusterSpecifier::Cluster(cluster.into())),
+        ..TcpProxy::default()
+    };
+    chain(name, "envoy.filters.network.tcp_proxy", any("envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy", &proxy))
+}
+
+fn chain(name: &str, filter: &str, config: Any) -> FilterChain {
+    FilterChain {
+        name: name.into(),
+        filters: vec![Filter { name: filter.into(), config_type: Some(ConfigType::TypedConfig(config)) }],
+        ..FilterChain::default()
+    }
+}
+
 /// Everything goes to one cluster.
-pub fn routes(cluster: &str, adjust: impl FnOnce(&mut RouteAction)) -> (Kind, String, Vec<u8>) {
+pub(crate) fn routes(cluster: &str, adjust: impl FnOnce(&mut RouteAction)) -> (Kind, String, Vec<u8>) {
+    route_config(vec![route("/", cluster, adjust)])
+}
+
+/// `/h1/…` and `/h2/…` to the clusters of these names.
+pub(crate) fn two_routes(adjust: impl Fn(&mut RouteAction)) -> (Kind, String, Vec<u8>) {
+    route_config(vec![route("/h1/", "h1", &adjust), route("/h2/", "h2", &adjust)])
+}
+
+/// A route by prefix.
+pub(crate) fn route(prefix: &str, cluster: &str, adjust: impl FnOnce(&mut RouteAction)) -> Route {
     let mut action = RouteAction {
         cluster_specifier: Some(ClusterSpecifier::Cluster(cluster.into())),
         timeout: Some(Duration { seconds: 0, nanos: 0 }),
         ..RouteAction::default()
     };
     adjust(&mut action);
+    Route {
+        name: prefix.into(),
+        r#match: Some(RouteMatch { path_specifier: Some(PathSpecifier::Prefix(prefix.into())), ..RouteMatch::default() }),
+        action: Some(Action::Route(action)),
+        ..Route::default()
+    }
+}
+
+/// The routes of the gateway's one virtual host.
+pub(crate) fn route_config(routes: Vec<Route>) -> (Kind, String, Vec<u8>) {
     let config = RouteConfiguration {
         name: "routes".into(),
         virtual_hosts: vec![VirtualHost {
             name: "all".into(),
             domains: vec!["*".into()],
-            routes: vec![Route {
-                name: "default".into(),
-                r#match: Some(RouteMatch { path_specifier: Some(PathSpecifier::Prefix("/".into())), ..RouteMatch::default() }),
-                action: Some(Action::Route(action)),
-                ..Route::default()
-            }],
+            routes,
             ..VirtualHost::default()
         }],
         ..RouteConfiguration::default()
@@ -125,8 +203,36 @@ pub fn routes(cluster: &str, adjust: impl FnOnce(&mut RouteAction)) -> (Kind, St
     resource(Kind::Route, "routes", &config)
 }
 
+/// A retry policy without waits between the tries.
+pub(crate) fn retry(on: &str, retries: u32, adjust: impl FnOnce(&mut RetryPolicy)) -> RetryPolicy {
+    let mut policy = RetryPolicy {
+        retry_on: on.into(),
+        num_retries: Some(UInt32Value { value: retries }),
+        retry_back_off: Some(RetryBackOff { base_interval: Some(millis(1)), max_interval: Some(millis(1)) }),
+        ..RetryPolicy::default()
+    };
+    adjust(&mut policy);
+    policy
+}
+
+/// A further try goes to another host.
+pub(crate) fn elsewhere(policy: &mut RetryPolicy) {
+    policy.retry_host_predicate = vec![RetryHostPredicate {
+        name: "envoy.retry_host_predicates.previous_hosts".into(),
+        config_type: Some(retry_host_predicate::ConfigType::TypedConfig(Any {
+            type_url: "type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate".into(),
+            value: Vec::new(),
+        })),
+    }];
+    policy.host_selection_retry_max_attempts = 5;
+}
+
+pub(crate) fn millis(millis: u32) -> Duration {
+    Duration { seconds: i64::from(millis / 1000), nanos: (millis % 1000) as i32 * 1_000_000 }
+}
+
 /// A cluster whose endpoints come apart.
-pub fn cluster(name: &str, http2: bool) -> (Kind, String, Vec<u8>) {
+pub(crate) fn cluster(name: &str, http2: bool) -> (Kind, String, Vec<u8>) {
     let mut cluster = Cluster {
         name: name.into(),
         cluster_discovery_type: Some(ClusterDiscoveryType::Type(DiscoveryType::Eds.into())),
@@ -150,7 +256,7 @@ pub fn cluster(name: &str, http2: bool) -> (Kind, String, Vec<u8>) {
 }
 
 /// The endpoints of a cluster, on loopback.
-pub fn endpoints(name: &str, ports: &[u16]) -> (Kind, String, Vec<u8>) {
+pub(crate) fn endpoints(name: &str, ports: &[u16]) -> (Kind, String, Vec<u8>) {
     let assignment = ClusterLoadAssignment {
         cluster_name: name.into(),
         endpoints: vec![LocalityLbEndpoints {
@@ -173,6 +279,6 @@ pub fn endpoints(name: &str, ports: &[u16]) -> (Kind, String, Vec<u8>) {
 }
 
 /// A gateway on `port` in front of servers on loopback.
-pub fn gateway(port: u16, upstreams: &[u16]) -> Vec<(Kind, String, Vec<u8>)> {
+pub(crate) fn gateway(port: u16, upstreams: &[u16]) -> Vec<(Kind, String, Vec<u8>)> {
     vec![cluster("backend", false), endpoints("backend", upstreams), listener(port, |_| {}), routes("backend", |_| {})]
 }

@@ -214,7 +214,10 @@ impl Store {
     }
 
     fn publish_listeners(&mut self, draft: &mut Draft) {
-        for name in self.listeners.take_open() {
+        let mut open = self.listeners.take_open();
+        // Those that go first: another may wait for their address.
+        open.sort_by_key(|name| self.listeners.contains(name));
+        for name in open {
             let current = draft.next.listeners.get(&name).cloned();
             let new = self.listeners.get(&name).cloned();
             if let Some(reason) = new.as_ref().and_then(|new| self.listener_waits(draft, new, current.as_ref())) {

@@ -95,6 +95,7 @@ fn a_configuration_without_vhds_has_no_hosts_of_their_own() {
 #[test]
 fn one_changed_host_of_a_thousand_is_compiled_alone() {
     let mut proxy = Proxy::default();
+    proxy.add("x", &fixed("x"));
     proxy.add("80", &vhds("80"));
     let names: Vec<String> = (0..1000).map(|n| format!("80/h{n}")).collect();
     let hosts: Vec<VirtualHost> = (0..1000).map(|n| host(&format!("h{n}"), &[&format!("h{n}.test")], &[])).collect();

@@ -26,7 +26,7 @@ mod tests;
 #[derive(Debug)]
 pub enum Change {
     /// Its text was read.
-    Read(FileResult),
+    Read(Box<FileResult>),
     /// It is none that can hold manifests (too large, not text), for this reason.
     Aside(&'static str),
     /// It could not be read, for this reason.
@@ -170,7 +170,7 @@ impl File {
     fn after(name: &Arc<str>, old: Self, change: Change) -> Option<Self> {
         match change {
             Change::Gone => None,
-            Change::Read(result) => Some(Self::read(name, old, result)),
+            Change::Read(result) => Some(Self::read(name, old, *result)),
             Change::Aside(what) if old.objects.is_empty() => {
                 let not_used = vec![Unused { file: Arc::clone(name), line: 0, what: what.to_owned() }];
                 Some(Self { not_used, ..Self::default() })

@@ -35,7 +35,7 @@ use crate::{
 mod tests;
 
 /// How a directory is followed.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct Options {
     /// How often directories without events are looked at.
     pub poll_interval: Duration,

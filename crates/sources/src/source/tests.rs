@@ -22,7 +22,7 @@ fn account(name: &str, version: &str) -> String {
 
 fn open(root: &Path) -> Sources {
     // Polls play no part unless a test is about them.
-    let options = Options { poll_interval: Duration::from_secs(3600), ..Options::default() };
+    let options = Options { poll_interval: Duration::from_hours(1), ..Options::default() };
     Sources::open(root, options).expect("the directory can be read")
 }
 

@@ -46,7 +46,7 @@ impl Store {
     /// Replaces all objects that are reported at run time. `None` if nothing is different now.
     pub fn replace_runtime(&mut self, objects: Vec<Object>) -> Option<Arc<ObjectSet>> {
         let result = FileResult { objects, ..FileResult::default() };
-        let applied = self.runtime.apply([(RUNTIME.into(), Change::Read(result))]);
+        let applied = self.runtime.apply([(RUNTIME.into(), Change::Read(Box::new(result)))]);
         self.publish(&applied, Vec::new())
     }
 

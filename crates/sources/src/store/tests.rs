@@ -12,7 +12,7 @@ fn account(name: &str, version: &str) -> String {
 }
 
 fn read(file: &str, text: &str) -> Vec<(Arc<str>, Change)> {
-    vec![(file.into(), Change::Read(load(file, text)))]
+    vec![(file.into(), Change::Read(Box::new(load(file, text))))]
 }
 
 fn reported(text: &str) -> Vec<Object> {

@@ -126,7 +126,7 @@ impl Tree {
 
     /// One directory. Returns what is to be looked at next.
     fn look_into(&mut self, path: &Path, watcher: &mut Watcher, changes: &mut Changes) -> Entries {
-        let metadata = match fs::metadata(path).and_then(|metadata| directory_only(metadata)) {
+        let metadata = match fs::metadata(path).and_then(directory_only) {
             Ok(metadata) => metadata,
             Err(error) => {
                 self.unreadable(path, error, watcher, changes);
@@ -271,7 +271,7 @@ fn read(path: &Path, bytes: u64) -> (Option<u64>, Box<dyn FnOnce() -> Change>) {
     hasher.write(&content);
     let name = name(path);
     let change = move || match String::from_utf8(content) {
-        Ok(text) => Change::Read(mizzen_api::load(&name, &text)),
+        Ok(text) => Change::Read(Box::new(mizzen_api::load(&name, &text))),
         Err(_) => Change::Aside("is not text in UTF-8"),
     };
     (Some(hasher.finish()), Box::new(change))

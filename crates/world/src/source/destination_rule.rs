@@ -1,6 +1,6 @@
 //! `DestinationRule` → model, before merging.
 
-use mizzen_api::Object;
+use mizzen_api::{Duration, Object};
 use mizzen_api::istio::{ConnectionPool, DestinationRule as Source, LoadBalancer as WrittenLb, SimpleLb, TrafficPolicy};
 
 use super::{age, labels, ns_name};
@@ -51,5 +51,5 @@ fn blocks(balancer: Option<&WrittenLb>, pool: Option<&ConnectionPool>) -> PortPo
         SimpleLb::Passthrough => LoadBalancer::Passthrough,
     });
     let timeout = pool.and_then(|pool| pool.tcp.as_ref()).and_then(|tcp| tcp.connect_timeout);
-    PortPolicy { load_balancer: balancer, connect_timeout: timeout.map(|timeout| timeout.get()) }
+    PortPolicy { load_balancer: balancer, connect_timeout: timeout.map(Duration::get) }
 }

@@ -71,10 +71,7 @@ pub(crate) fn legacy_endpoints(service: &Service, source: &k8s::Endpoints, pods:
             Some(port.port)
         });
         let ready = subset.addresses.iter().flatten().map(|address| (address, Health::Ready));
-        let unready = match service.publish_not_ready {
-            true => Health::Ready,
-            false => Health::Unready,
-        };
+        let unready = if service.publish_not_ready { Health::Ready } else { Health::Unready };
         let rest = subset.not_ready_addresses.iter().flatten().map(|address| (address, unready));
         for (written, health) in ready.chain(rest) {
             let address = read_address(&written.ip);

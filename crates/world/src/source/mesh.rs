@@ -1,5 +1,6 @@
 //! `MeshConfig` → [`MeshSettings`].
 
+use mizzen_api::Duration;
 use mizzen_api::istio::{
     AccessLogEncoding, InboundTrafficMode, MeshConfig, OutboundTrafficMode, PathNormalizationMode, TlsVersion,
 };
@@ -34,7 +35,7 @@ pub(crate) fn mesh_settings(config: Option<&MeshConfig>) -> MeshSettings {
             InboundTrafficMode::Localhost => InboundPolicy::Localhost,
         },
         auto_mtls: config.enable_auto_mtls.unwrap_or(true),
-        connect_timeout: config.connect_timeout.map_or(defaults.connect_timeout, |timeout| timeout.get()),
+        connect_timeout: config.connect_timeout.map_or(defaults.connect_timeout, Duration::get),
         retries: config.default_http_retry_policy.as_ref().map(retries),
         path_normalization: match normalization {
             PathNormalizationMode::None => PathNormalization::None,

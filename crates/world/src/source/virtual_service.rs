@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use base64::Engine;
-use mizzen_api::Object;
+use mizzen_api::{Duration, Object};
 use mizzen_api::istio::{
     Destination as WrittenDestination, DirectResponse, HeaderOperations, Headers, HttpMatch as WrittenMatch, HttpRoute,
     HttpRouteDestination, Retries as WrittenRetries, StringMatch as WrittenString, StringMatchKind,
@@ -65,7 +65,7 @@ fn rule(route: &HttpRoute, namespace: &Arc<str>, mesh: &MeshSettings) -> HttpRul
         headers: header_ops(route.headers.as_ref()),
         rewrite_uri: rewrite.and_then(|rewrite| text(rewrite.uri.as_ref())),
         rewrite_authority: rewrite.and_then(|rewrite| text(rewrite.authority.as_ref())),
-        timeout: route.timeout.map(|timeout| timeout.get()).filter(|timeout| !timeout.is_zero()),
+        timeout: route.timeout.map(Duration::get).filter(|timeout| !timeout.is_zero()),
         retries: route.retries.as_ref().map(retries),
     }
 }
@@ -162,10 +162,10 @@ fn header_ops(headers: Option<&Headers>) -> HeaderOps {
 pub(crate) fn retries(written: &WrittenRetries) -> Retries {
     Retries {
         attempts: written.attempts,
-        per_try_timeout: written.per_try_timeout.map(|timeout| timeout.get()).filter(|timeout| !timeout.is_zero()),
+        per_try_timeout: written.per_try_timeout.map(Duration::get).filter(|timeout| !timeout.is_zero()),
         retry_on: text(written.retry_on.as_ref()),
         remote_localities: written.retry_remote_localities.unwrap_or(false),
         ignore_previous_hosts: written.retry_ignore_previous_hosts.unwrap_or(true),
-        backoff: written.backoff.map(|backoff| backoff.get()).filter(|backoff| !backoff.is_zero()),
+        backoff: written.backoff.map(Duration::get).filter(|backoff| !backoff.is_zero()),
     }
 }

@@ -38,7 +38,7 @@ spec: {hosts: ['*.example.com', passed.com], addresses: [10.1.1.1], ports: [{num
         .name_table("default")
         .into_iter()
         .map(|entry| {
-            let short = entry.short_names.iter().map(|name| name.to_string()).collect();
+            let short = entry.short_names.iter().map(ToString::to_string).collect();
             let ips: Vec<String> = entry.addresses.iter().map(ToString::to_string).collect();
             (entry.name.to_string(), (short, ips.join(",")))
         })

@@ -169,9 +169,10 @@ impl World {
         for ip in before.difference(&after) {
             let mut keys = self.served.get(ip).cloned().unwrap_or_default();
             keys.remove(key);
-            match keys.is_empty() {
-                true => drop(self.served.remove(ip)),
-                false => drop(self.served.insert(*ip, keys)),
+            if keys.is_empty() {
+                self.served.remove(ip);
+            } else {
+                self.served.insert(*ip, keys);
             }
         }
         for ip in after.difference(&before) {

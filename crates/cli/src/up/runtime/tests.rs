@@ -58,11 +58,13 @@ fn ready_replicas_are_endpoints_and_the_others_are_pods() {
     let (user, workload) = world();
     let (one, two) = (facts(1), facts(2));
     let told = |pod, is_endpoint| Told { workload: &workload, pod, is_endpoint };
-    let list = json!({"apiVersion": "v1", "kind": "List", "items": objects(&[told(&one, true), told(&two, false)], &user)});
+    let list =
+        json!({"apiVersion": "v1", "kind": "List", "items": objects(&[told(&one, true), told(&two, false)], &user)});
     let read = mizzen_api::load("runtime.json", &list.to_string());
-    let rejected: Vec<String> = read.rejected.iter().flat_map(|rejected| &rejected.findings).map(ToString::to_string).collect();
+    let rejected: Vec<String> =
+        read.rejected.iter().flat_map(|rejected| &rejected.findings).map(ToString::to_string).collect();
     assert_eq!((rejected, read.unparsable), (Vec::new(), None));
-    let seen: Vec<String> = read.objects.iter().map(|object| describe(object)).collect();
+    let seen: Vec<String> = read.objects.iter().map(describe).collect();
     let wanted = [
         "web-1 sa=web ip=10.244.1.1,fd77:6d7a::1:1 ready=True tls=istio owner=web",
         "web-2 sa=web ip=10.244.1.2,fd77:6d7a::1:2 ready=False tls=istio owner=web",
@@ -95,7 +97,8 @@ fn describe(object: &Object) -> String {
                 .iter()
                 .map(|port| format!("{}:{}", port.name.as_deref().unwrap_or_default(), port.port.unwrap_or_default()))
                 .collect();
-            let addresses: Vec<&str> = slice.endpoints.iter().flat_map(|endpoint| &endpoint.addresses).map(String::as_str).collect();
+            let addresses: Vec<&str> =
+                slice.endpoints.iter().flat_map(|endpoint| &endpoint.addresses).map(String::as_str).collect();
             let service = &object.meta.labels["kubernetes.io/service-name"];
             format!("{service} {} [{}] [{}]", slice.address_type, ports.join(" "), addresses.join(" "))
         }
