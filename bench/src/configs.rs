@@ -84,7 +84,11 @@ pub(crate) fn envoy(ports: Ports, admin: u16) -> String {
     for (name, port) in [("h1", ports.http1), ("h2", ports.http2)] {
         let mut routes = String::new();
         for i in 0..FURTHER {
-            write!(routes, "              - {{match: {{prefix: /other-{i}/}}, route: {{cluster: other-{i}, timeout: 0s}}}}\n").ok();
+            write!(
+                routes,
+                "              - {{match: {{prefix: /other-{i}/}}, route: {{cluster: other-{i}, timeout: 0s}}}}\n"
+            )
+            .ok();
         }
         write!(routes, "              - {{match: {{prefix: /}}, route: {{cluster: {name}, timeout: 0s, retry_policy: {{retry_on: 'connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes', num_retries: 2}}}}}}\n").ok();
         write!(

@@ -4,8 +4,7 @@
 //! clients, sidecars of one namespace, which check what they receive.
 
 use std::{
-    fs,
-    io,
+    fs, io,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::Command,
@@ -203,7 +202,9 @@ async fn cold(
     let deadline = Instant::now() + PATIENCE;
     while clusters.iter().any(|n| *n < SERVICES) || hosts.iter().any(|n| *n < SERVICES) {
         ensure!(Instant::now() < deadline, "clients are not synced");
-        let Ok(Some(one)) = tokio::time::timeout(PATIENCE, seen.recv()).await else { anyhow::bail!("clients are gone") };
+        let Ok(Some(one)) = tokio::time::timeout(PATIENCE, seen.recv()).await else {
+            anyhow::bail!("clients are gone")
+        };
         bytes += one.bytes;
         last = last.max(one.at);
         match one.kind {
@@ -368,9 +369,7 @@ fn weight(host: &VirtualHost) -> Option<u32> {
 }
 
 fn octet(assignment: &ClusterLoadAssignment) -> Option<u32> {
-    use envoy_types::pb::envoy::config::{
-        core::v3::address::Address, endpoint::v3::lb_endpoint::HostIdentifier,
-    };
+    use envoy_types::pb::envoy::config::{core::v3::address::Address, endpoint::v3::lb_endpoint::HostIdentifier};
     let mut octets = assignment.endpoints.iter().flat_map(|l| &l.lb_endpoints).filter_map(|endpoint| {
         let Some(HostIdentifier::Endpoint(endpoint)) = &endpoint.host_identifier else { return None };
         let Some(Address::SocketAddress(socket)) = &endpoint.address.as_ref()?.address else { return None };

@@ -169,7 +169,10 @@ fn print(rows: &[Row]) {
             ]
         })
         .collect();
-    table::print(&["scenario", "proxy", "version", "cpu µs/req", "req/s", "p50 ms", "p99 ms", "RSS MiB", "errors"], &cells);
+    table::print(
+        &["scenario", "proxy", "version", "cpu µs/req", "req/s", "p50 ms", "p99 ms", "RSS MiB", "errors"],
+        &cells,
+    );
     for scenario in ["h1", "h2"] {
         let of = |name: &str| rows.iter().find(|r| r.scenario == scenario && r.proxy.starts_with(name));
         if let Some(mizzen) = of("mizzen") {

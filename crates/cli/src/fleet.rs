@@ -181,8 +181,8 @@ impl Fleet {
 
     /// Makes the replicas that are missing.
     fn create(&mut self) {
-        let others_ready = self.rollouts.values().filter(|rollout| !rollout.starts_last()).all(Rollout::is_ready)
-            && self.applied >= self.version;
+        let others_ready =
+            self.rollouts.values().filter(|rollout| !rollout.starts_last()).all(Rollout::is_ready) && self.is_settled();
         let mut taken: BTreeSet<Ipv4Addr> = self.replicas().map(|replica| replica.pod.ipv4).collect();
         taken.extend(&self.reserved);
         for (name, rollout) in &mut self.rollouts {
@@ -265,9 +265,14 @@ impl Fleet {
         self.rollouts.values().find_map(|rollout| rollout.replicas.get(&id))
     }
 
-    /// Every wanted replica is ready, nothing is broken, and all proxies know of it.
+    /// Every wanted replica is ready, and nothing is broken.
     pub(crate) fn is_ready(&self) -> bool {
-        self.applied >= self.version && self.rollouts.values().all(Rollout::is_ready)
+        self.rollouts.values().all(Rollout::is_ready)
+    }
+
+    /// All proxies know of all replicas as they are.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.applied >= self.version
     }
 }
 

@@ -146,12 +146,15 @@ fn quantile(values: &[f64], at: f64) -> Option<f64> {
     sorted.get(rank.saturating_sub(1)).copied()
 }
 
-/// Why a `--for` run did not go well; empty if it did.
-pub(crate) fn shortcomings(report: &Report, was_ready: bool) -> Vec<String> {
+/// Why a `--for` run did not go well; empty if it did. `workloads` are given if not all of them became ready in time.
+pub(crate) fn shortcomings(report: &Report, workloads: Option<&[WorkloadView]>) -> Vec<String> {
     let mut found = Vec::new();
-    if !was_ready {
-        let late = report.workloads.iter().filter(|workload| !workload.ready).map(|workload| workload.name.as_str());
-        found.push(format!("not all workloads became ready: {}", late.collect::<Vec<_>>().join(", ")));
+    if let Some(workloads) = workloads {
+        found.push("not all workloads became ready in time".to_owned());
+        let late = workloads.iter().filter(|workload| !workload.is_ready());
+        found.extend(
+            late.map(|late| format!("{} is not ready: {}", late.name, late.why.as_deref().unwrap_or("starting"))),
+        );
     }
     if report.requests_total < REQUESTS_MIN {
         found.push(format!("{} requests passed, expected {REQUESTS_MIN} at least", report.requests_total));

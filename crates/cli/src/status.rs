@@ -13,7 +13,7 @@ use crate::{
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Status {
     pub(crate) directory: String,
-    /// All workloads are ready and every proxy knows of them.
+    /// All workloads are ready, and the control plane is up.
     pub(crate) ready: bool,
     pub(crate) workloads: Vec<WorkloadView>,
     /// Of each workload's proxies and programs.

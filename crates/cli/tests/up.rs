@@ -314,7 +314,7 @@ fn a_run_for_a_time_has_a_verdict_and_a_report() {
     mesh.write("web.yaml", &web("one").replace("path: /,", "path: /absent,"));
     mesh.up(&["--for", "1s", "--ready-timeout", "3s"]);
     assert_eq!(mesh.end(), Some(1));
-    assert!(mesh.log().contains("not all workloads became ready: default/web"), "{}", mesh.log());
+    assert!(mesh.log().contains("default/web is not ready: web: "), "{}", mesh.log());
     assert!(mesh.log().contains("status 404"), "{}", mesh.log());
 }
 

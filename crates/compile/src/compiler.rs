@@ -99,7 +99,7 @@ impl Compiler {
         }
         let below = outbound.value.set.clone();
         let joined = match scope.kind {
-            ProxyKind::Sidecar => self.sidecar(inbound_view(world, scope), key),
+            ProxyKind::Sidecar => self.sidecar(&inbound_view(world, scope), key),
             ProxyKind::Router => self.router(world, scope, key),
         };
         joined.used = true;
@@ -119,11 +119,11 @@ impl Compiler {
         self.tables.stats
     }
 
-    fn sidecar(&mut self, view: InboundView, outbound: OutboundKey) -> &mut Kept<Joined> {
+    fn sidecar(&mut self, view: &InboundView, outbound: OutboundKey) -> &mut Kept<Joined> {
         let tables = &mut self.tables;
         self.sets.entry(SetKey::Sidecar(outbound, view.clone())).or_insert_with(|| {
             let mut above = ResourceSet::default();
-            for resource in build(&view, tables).iter().flat_map(|part| part.iter()) {
+            for resource in build(view, tables).iter().flat_map(|part| part.iter()) {
                 above.put(resource);
             }
             Kept::new(Joined { above, stale: true, ..Joined::default() })

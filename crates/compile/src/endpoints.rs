@@ -77,7 +77,9 @@ pub(crate) fn localities(
                 zone: locality.zone.to_string(),
                 sub_zone: locality.subzone.to_string(),
             }),
-            load_balancing_weight: Some(u32_value(weights.fold(0, |sum: u32, weight| sum.saturating_add(weight.value)))),
+            load_balancing_weight: Some(u32_value(
+                weights.fold(0, |sum: u32, weight| sum.saturating_add(weight.value)),
+            )),
             lb_endpoints,
             priority: 0,
         }

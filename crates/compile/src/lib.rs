@@ -24,10 +24,10 @@ mod layer;
 mod publish;
 mod tables;
 
+mod compiler;
 mod gateway;
 mod inbound;
 mod outbound;
-mod compiler;
 
 #[cfg(test)]
 mod tests;

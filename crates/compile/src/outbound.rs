@@ -100,7 +100,8 @@ impl Outbound {
             self.fixed(tables);
         }
         self.reclaim(&mut dirty);
-        let mut ports: BTreeSet<u16> = if mesh_changed { self.ports.keys().copied().collect() } else { BTreeSet::new() };
+        let mut ports: BTreeSet<u16> =
+            if mesh_changed { self.ports.keys().copied().collect() } else { BTreeSet::new() };
         for host in &dirty {
             self.host(host, &mut ports, tables);
         }
@@ -123,20 +124,21 @@ impl Outbound {
     /// The hosts whose resources the step from `old` to the present world may have changed.
     fn difference(&self, old: &World) -> BTreeSet<Arc<str>> {
         let mut dirty = BTreeSet::new();
-        let changed: BTreeSet<&ServiceKey> = old.services().diff(self.world.services()).map(key_of).collect();
+        let changed: BTreeSet<&ServiceKey> =
+            old.services().diff(self.world.services()).map(|item| key_of(&item)).collect();
         for key in &changed {
             self.add_service(&key.host, &mut dirty);
         }
         if !changed.is_empty() && self.key.kind == ProxyKind::Sidecar {
             self.add_referrers(&changed.iter().map(|key| &key.host).collect(), &mut dirty);
         }
-        dirty.extend(old.endpoints().diff(self.world.endpoints()).map(|item| key_of(item).host.clone()));
+        dirty.extend(old.endpoints().diff(self.world.endpoints()).map(|item| key_of(&item).host.clone()));
         for item in old.merged_rules().diff(self.world.merged_rules()) {
-            self.add_covered(&key_of(item).1, &mut dirty);
+            self.add_covered(&key_of(&item).1, &mut dirty);
         }
         if self.key.kind == ProxyKind::Sidecar {
             for item in old.virtual_services().diff(self.world.virtual_services()) {
-                for rule in values_of(item).filter(|rule| rule.is_for_mesh()) {
+                for rule in values_of(&item).filter(|rule| rule.is_for_mesh()) {
                     rule.hosts.iter().for_each(|host| self.add_covered(host, &mut dirty));
                 }
             }
@@ -333,9 +335,9 @@ impl Outbound {
             })
             .collect();
         for port in detected.iter().copied().chain(known) {
-            let parts = detected.contains(&port).then(|| {
-                self.routes(format!("{host}:{port}").into(), Fallback::None).compiled(tables)
-            });
+            let parts = detected
+                .contains(&port)
+                .then(|| self.routes(format!("{host}:{port}").into(), Fallback::None).compiled(tables));
             let part = Part::Detected(host.clone(), port);
             self.layer.replace(part, parts.into_iter().collect(), &mut tables.stats);
         }
@@ -372,14 +374,14 @@ impl Outbound {
     }
 }
 
-fn key_of<'a, K, V>(item: DiffItem<'a, 'a, K, V>) -> &'a K {
+fn key_of<'a, K, V>(item: &DiffItem<'a, 'a, K, V>) -> &'a K {
     match item {
         DiffItem::Add(key, _) | DiffItem::Remove(key, _) | DiffItem::Update { new: (key, _), .. } => key,
     }
 }
 
-fn values_of<'a, K, V>(item: DiffItem<'a, 'a, K, V>) -> impl Iterator<Item = &'a V> {
-    let (old, new) = match item {
+fn values_of<'a, K, V>(item: &DiffItem<'a, 'a, K, V>) -> impl Iterator<Item = &'a V> + use<'a, K, V> {
+    let (old, new) = match *item {
         DiffItem::Add(_, value) => (None, Some(value)),
         DiffItem::Remove(_, value) => (Some(value), None),
         DiffItem::Update { old: (_, old), new: (_, new) } => (Some(old), Some(new)),
@@ -389,7 +391,8 @@ fn values_of<'a, K, V>(item: DiffItem<'a, 'a, K, V>) -> impl Iterator<Item = &'a
 
 /// The addresses at which a service is reached: its own, or those of a headless service's endpoints.
 fn claims(service: &Service, endpoints: Option<&Arc<Endpoints>>) -> BTreeSet<(IpAddr, u16)> {
-    let of_endpoints = endpoints.filter(|_| service.is_headless()).into_iter().flat_map(|endpoints| endpoints.addresses());
+    let of_endpoints =
+        endpoints.filter(|_| service.is_headless()).into_iter().flat_map(|endpoints| endpoints.addresses());
     let addresses: Vec<IpAddr> = service.vips.iter().copied().chain(of_endpoints).collect();
     let ports = service.ports.iter().filter(|port| port.protocol != Protocol::Udp);
     ports.flat_map(|port| addresses.iter().map(move |&ip| (ip, port.number))).collect()

@@ -17,7 +17,7 @@ use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{
 };
 use envoy_types::pb::envoy::r#type::matcher::v3::StringMatcher;
 use mizzen_world::mesh::{MeshSettings, TlsMinimum};
-use prost::{Message, Name};
+use prost::Name;
 
 use crate::wire::build::{ads, any, bool_value, exact, prefix};
 
@@ -75,7 +75,7 @@ pub(crate) fn plain() -> TransportSocket {
     socket("envoy.transport_sockets.raw_buffer", &RawBuffer {})
 }
 
-fn socket(name: &str, context: &(impl Message + Name)) -> TransportSocket {
+fn socket(name: &str, context: &impl Name) -> TransportSocket {
     TransportSocket { name: name.to_owned(), config_type: Some(ConfigType::TypedConfig(any(context))) }
 }
 

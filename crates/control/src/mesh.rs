@@ -194,6 +194,10 @@ impl Worker {
 /// What came between two sets, for people.
 fn published(before: &ObjectSet, now: &ObjectSet) -> Published {
     let mut published = Published { generation: now.generation, ..Published::default() };
+    if before.generation == 0 {
+        // The first reading is no change.
+        return published;
+    }
     for changed in now.changes_since(before.generation).into_iter().flatten() {
         published.files.extend(changed.files.iter().filter(|file| !file.is_empty()).cloned());
         published.objects.extend(changed.objects.iter().map(ToString::to_string));

@@ -164,9 +164,11 @@ async fn policies_that_are_not_enforced_stop_everything() {
     proxy.until(|proxy| proxy.has("CDS", "outbound|80||ratings.shop.svc.cluster.local")).await;
 }
 
+const BAD: &str = "apiVersion: v1\nkind: Service\nmetadata: {name: bad, namespace: shop}\nspec: {prots: []}\n";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn control_socket() {
-    let plane = Plane::new("socket", &[("a.yaml", &service("reviews")), ("bad.yaml", "a: [")]).await;
+    let plane = Plane::new("socket", &[("a.yaml", &service("reviews")), ("bad.yaml", BAD)]).await;
     let mode =
         std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(plane.dirs.socket()).expect("there").permissions());
     assert_eq!(mode & 0o777, 0o600);
@@ -192,6 +194,14 @@ async fn control_socket() {
     let status = plane.json(Method::GET, "/v1/status", "").await;
     let finding = &status["findings"][0];
     assert!(finding["file"].as_str().is_some_and(|file| file.ends_with("bad.yaml")), "{status}");
+    assert_eq!(
+        (&finding["severity"], &finding["line"], &finding["object"]),
+        (&"error".into(), &4.into(), &"Service/shop/bad".into())
+    );
+    assert_eq!(status["last_change"], serde_json::Value::Null, "the first reading is no change");
+    let objects = plane.json(Method::GET, "/v1/objects?kind=svc", "").await;
+    let states = objects.as_array().expect("a list").iter().map(|object| object["state"].as_str().expect("text"));
+    assert_eq!(states.collect::<Vec<_>>(), ["in force", "refused"]);
     let error = start(&plane.dirs.options()).await.map(drop).expect_err("the socket is taken");
     assert!(matches!(error, StartError::Listen { .. }), "{error}");
 }

@@ -3,13 +3,7 @@
 //! The kernel spreads connections over the workers' sockets by hash, which is uneven for a few long-lived ones. One
 //! hand-over per connection is the only time that it wakes another thread.
 
-use std::{
-    io,
-    net::SocketAddr,
-    rc::Rc,
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
 use mizzen_net::sock;
 use tokio::net::TcpListener;

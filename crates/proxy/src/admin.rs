@@ -189,7 +189,9 @@ impl Admin {
                 let level = request.uri().query().and_then(|q| q.strip_prefix("level=")).unwrap_or_default();
                 match (self.log_level)(level) {
                     Ok(()) => text(StatusCode::OK, "set\n"),
-                    Err(error) => text(StatusCode::BAD_REQUEST, format!("{error}; expected level=error|warn|info|debug|trace\n")),
+                    Err(error) => {
+                        text(StatusCode::BAD_REQUEST, format!("{error}; expected level=error|warn|info|debug|trace\n"))
+                    }
                 }
             }
             "/drain" => {

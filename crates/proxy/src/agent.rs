@@ -100,7 +100,8 @@ impl Upstream for ControlPlane {
         if let Some(identity) = &identity {
             store.add_parsable_certificates(identity.svid.roots.iter().cloned());
         }
-        let verifier = rustls::client::WebPkiServerVerifier::builder_with_provider(store.into(), tls::provider().clone());
+        let verifier =
+            rustls::client::WebPkiServerVerifier::builder_with_provider(store.into(), tls::provider().clone());
         let certificate = identity.map(|identity| Arc::clone(&identity.svid.certified_key));
         let config = tls::client_config(verifier.build().ok()?, certificate, tls::TLS13_ONLY, &[b"h2"]).ok()?;
         let name = ServerName::try_from(CONTROL_PLANE_NAME).ok()?;
@@ -120,7 +121,12 @@ pub(crate) struct Credentials {
 }
 
 /// Runs until the process ends.
-pub(crate) async fn run(shared: Arc<Shared>, progress: Arc<Progress>, store: Arc<Mutex<Store>>, credentials: Credentials) {
+pub(crate) async fn run(
+    shared: Arc<Shared>,
+    progress: Arc<Progress>,
+    store: Arc<Mutex<Store>>,
+    credentials: Credentials,
+) {
     let upstream = |address: &str| {
         Arc::new(ControlPlane {
             shared: Arc::clone(&shared),
@@ -203,13 +209,17 @@ const SUBSCRIPTIONS: [(Kind, &str); 6] = [
 ];
 
 async fn follow(shared: Arc<Shared>, progress: Arc<Progress>, store: Arc<Mutex<Store>>, upstream: Arc<ControlPlane>) {
-    let mut client = Client::start(upstream, shared.bootstrap.node(), &SUBSCRIPTIONS, fastrand::Rng::new());
+    let mut client = Client::start(upstream, shared.bootstrap.node().to_wire(), &SUBSCRIPTIONS, fastrand::Rng::new());
     while let Some(event) = client.next().await {
         match event {
             Event::Connected => tracing::info!("connected to the control plane"),
             Event::Disconnected { status, retry_in } => {
                 progress.note(format!("control plane: {}", status.message()));
-                tracing::warn!(status = status.message(), ?retry_in, "control plane lost; the configuration in force stays");
+                tracing::warn!(
+                    status = status.message(),
+                    ?retry_in,
+                    "control plane lost; the configuration in force stays"
+                );
             }
             Event::Update(update) => {
                 let kind = update.kind;

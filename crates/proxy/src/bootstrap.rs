@@ -11,11 +11,8 @@ use std::{
     time::Duration,
 };
 
-use envoy_types::pb::{
-    envoy::config::core::v3::{Extension, Node},
-    google::protobuf::{Struct, Value, value::Kind},
-};
 use mizzen_telemetry::Workload;
+use mizzen_xds::NodeFacts;
 use serde_json::Value as Json;
 
 /// What the proxy tells the control plane that it can do (docs/wire.md).
@@ -110,47 +107,27 @@ impl Bootstrap {
     }
 
     /// The xDS node.
-    pub(crate) fn node(&self) -> Node {
-        let mut metadata: BTreeMap<String, Json> = self.metadata.clone();
-        let mut set = |name: &str, value: Json| {
-            metadata.entry(name.to_owned()).or_insert(value);
-        };
-        set("NAME", self.name.clone().into());
-        set("NAMESPACE", self.namespace.clone().into());
-        set("SERVICE_ACCOUNT", self.service_account.clone().into());
-        set("WORKLOAD_NAME", self.workload_name.clone().into());
-        set("CLUSTER_ID", self.cluster_id.clone().into());
-        set("INSTANCE_IPS", self.ip.to_string().into());
-        set("ISTIO_VERSION", env!("CARGO_PKG_VERSION").into());
-        set("LABELS", serde_json::json!(self.labels));
-        Node {
+    pub(crate) fn node(&self) -> NodeFacts {
+        let own = [
+            ("NAME", self.name.clone().into()),
+            ("NAMESPACE", self.namespace.clone().into()),
+            ("SERVICE_ACCOUNT", self.service_account.clone().into()),
+            ("WORKLOAD_NAME", self.workload_name.clone().into()),
+            ("CLUSTER_ID", self.cluster_id.clone().into()),
+            ("INSTANCE_IPS", self.ip.to_string().into()),
+            ("ISTIO_VERSION", env!("CARGO_PKG_VERSION").into()),
+            ("LABELS", serde_json::json!(self.labels)),
+        ];
+        let own = own.into_iter().map(|(name, value): (&str, Json)| (name.to_owned(), value));
+        NodeFacts {
             id: self.node_id(),
             cluster: format!("{}.{}", self.workload_name, self.namespace),
-            metadata: Some(Struct { fields: metadata.into_iter().map(|(k, v)| (k, to_wire(v))).collect() }),
-            user_agent_name: "mizzen-proxy".to_owned(),
-            extensions: CAPABILITIES
-                .iter()
-                .map(|name| Extension { name: (*name).to_owned(), ..Extension::default() })
-                .collect(),
-            ..Node::default()
+            user_agent: "mizzen-proxy".to_owned(),
+            // What the environment says wins over what follows from it.
+            metadata: own.chain(self.metadata.clone()).collect(),
+            capabilities: CAPABILITIES.map(str::to_owned).to_vec(),
         }
     }
-}
-
-fn to_wire(json: Json) -> Value {
-    let kind = match json {
-        Json::Null => Kind::NullValue(0),
-        Json::Bool(value) => Kind::BoolValue(value),
-        Json::Number(value) => Kind::NumberValue(value.as_f64().unwrap_or_default()),
-        Json::String(value) => Kind::StringValue(value),
-        Json::Array(values) => Kind::ListValue(envoy_types::pb::google::protobuf::ListValue {
-            values: values.into_iter().map(to_wire).collect(),
-        }),
-        Json::Object(fields) => {
-            Kind::StructValue(Struct { fields: fields.into_iter().map(|(k, v)| (k, to_wire(v))).collect() })
-        }
-    };
-    Value { kind: Some(kind) }
 }
 
 fn contains((net, bits): (IpAddr, u8), ip: IpAddr) -> bool {

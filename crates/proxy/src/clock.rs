@@ -27,6 +27,11 @@ pub(crate) fn now() -> u64 {
     NOW.load(Ordering::Relaxed)
 }
 
+/// Whether `limit` has passed since `then`: never early, up to two ticks late.
+pub(crate) fn has_passed(limit: Duration, then: u64) -> bool {
+    since(then) >= limit.saturating_add(TICK)
+}
+
 /// Time passed since `then`, a value of [`now`].
 pub(crate) fn since(then: u64) -> Duration {
     Duration::from_millis(now().saturating_sub(then))

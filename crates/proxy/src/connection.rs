@@ -80,11 +80,7 @@ fn enter(worker: &Rc<Worker>, accepted: Accepted) -> Option<(Registered, Incomin
     let config = worker.config();
     let bound = config.snapshot.listener(&bound)?;
     let local = socket.local_addr().ok()?;
-    let destination = if bound.use_original_dst {
-        sock::original_destination(&socket).unwrap_or(local)
-    } else {
-        local
-    };
+    let destination = if bound.use_original_dst { sock::original_destination(&socket).unwrap_or(local) } else { local };
     let listener = config.snapshot.listener_for(bound, destination);
     if listener.connections_max.is_some_and(|max| worker.registry.count_on(&listener.name) >= max as usize) {
         worker.observer.connection_refused();
@@ -138,7 +134,8 @@ async fn serve(worker: &Rc<Worker>, registered: &Registered, incoming: Incoming)
     };
     let stream = match &chain.tls {
         None => Stream::Plain(stream),
-        Some(spec) => match tls::accept(&config, worker, (spec, alpn(&verdict)), chain.handshake_timeout, stream).await {
+        Some(spec) => match tls::accept(&config, worker, (spec, alpn(&verdict)), chain.handshake_timeout, stream).await
+        {
             Ok((stream, peer)) => {
                 let peer = Arc::new(peer);
                 *entry.identity.borrow_mut() = Some(Arc::clone(&peer));
@@ -182,13 +179,8 @@ fn choose(config: &Config, listener: &Arc<Listener>, facts: Facts, verdict: &Ver
         Verdict::Http2 => (Transport::Raw, "", &["h2c"]),
         Verdict::Other | Verdict::More => (Transport::Raw, "", &[]),
     };
-    let facts = ConnectionFacts {
-        destination: facts.destination,
-        source: facts.source,
-        transport,
-        server_name,
-        protocols,
-    };
+    let facts =
+        ConnectionFacts { destination: facts.destination, source: facts.source, transport, server_name, protocols };
     walk::connection(&config.snapshot, listener, &facts, &mut Silent).chain
 }
 

@@ -132,11 +132,9 @@ impl Kind {
                 "upstream_reset_before_response_started{connection_termination}",
                 "connection termination",
             ),
-            Self::RemoteReset => reset(
-                Flag::UpstreamRemoteReset,
-                "upstream_reset_before_response_started{remote_reset}",
-                "remote reset",
-            ),
+            Self::RemoteReset => {
+                reset(Flag::UpstreamRemoteReset, "upstream_reset_before_response_started{remote_reset}", "remote reset")
+            }
             Self::RefusedStream => reset(
                 Flag::UpstreamRemoteReset,
                 "upstream_reset_before_response_started{remote_refused_stream_reset}",

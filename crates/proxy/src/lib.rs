@@ -11,28 +11,28 @@
 //!
 //! Where to start reading: [`run`], then `connection`, then `http::request`.
 
+mod accept;
+mod access_log;
+mod admin;
+mod agent;
 mod bootstrap;
 mod clock;
-mod rand;
-mod error;
-mod shared;
-mod io;
-mod tls;
-mod registry;
-mod access_log;
-mod telemetry;
-mod detect;
-mod accept;
-mod connection;
-mod pump;
-mod tcp;
-mod upstream;
-mod http;
-mod worker;
-mod dns;
-mod agent;
 mod config_dump;
-mod admin;
+mod connection;
+mod detect;
+mod dns;
+mod error;
+mod http;
+mod io;
 mod process;
+mod pump;
+mod rand;
+mod registry;
+mod shared;
+mod tcp;
+mod telemetry;
+mod tls;
+mod upstream;
+mod worker;
 
 pub use process::run;

@@ -21,6 +21,10 @@ use crate::{clock, io::Activity, tls::Peer};
 /// rapid reset costs the client nothing and us a request each (CVE-2023-44487; the figures are Envoy's).
 const ABANDONED_MAX: u32 = 500;
 
+/// How long a drained connection without requests may take to say goodbye (an HTTP/2 peer has to answer a PING); then it is
+/// cut. Envoy's `drain_timeout`.
+const DRAIN_GRACE: Duration = Duration::from_secs(5);
+
 /// What a connection turned out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -71,6 +75,7 @@ pub(crate) struct Entry {
     head_since: Cell<Option<u64>>,
     abandoned: Cell<u32>,
     ending: Cell<Ending>,
+    ending_since: Cell<u64>,
     reason: Cell<&'static str>,
     waker: RefCell<Option<Waker>>,
 }
@@ -80,6 +85,7 @@ impl Entry {
     pub(crate) fn end(&self, ending: Ending, reason: &'static str) {
         if ending > self.ending.get() {
             self.ending.set(ending);
+            self.ending_since.set(clock::now());
             self.reason.set(reason);
             if let Some(waker) = self.waker.borrow_mut().take() {
                 waker.wake();
@@ -141,12 +147,16 @@ impl Entry {
         if self.identity.borrow().as_ref().is_some_and(|peer| peer.not_after <= unix_now) && self.is_http() {
             self.end(Ending::Drain, "peer certificate expired");
         }
-        let is_silent = |limit: Option<Duration>| limit.is_some_and(|limit| clock::since(self.activity.last()) >= limit);
+        let is_silent =
+            |limit: Option<Duration>| limit.is_some_and(|limit| clock::has_passed(limit, self.activity.last()));
         if self.active.get() > 0 {
             if self.is_http() && is_silent(self.stream_idle_timeout.get()) {
                 self.end(Ending::Abort, "stream idle");
             }
             return;
+        }
+        if self.ending.get() == Ending::Drain && self.is_http() && clock::has_passed(DRAIN_GRACE, self.ending_since.get()) {
+            return self.end(Ending::Abort, "drained");
         }
         match self.speaks.get() {
             Speaks::Http1 | Speaks::Http2 => {
@@ -172,7 +182,7 @@ impl Entry {
         let limit = self.headers_timeout.get();
         if self.speaks.get() == Speaks::Http2 {
             // Frames other than HEADERS are no sign of a request; a connection that never made one is cut.
-            return self.requests.get() == 0 && clock::since(self.started) >= limit;
+            return self.requests.get() == 0 && clock::has_passed(limit, self.started);
         }
         if self.activity.received() <= self.received_mark.get() {
             self.head_since.set(None);
@@ -180,7 +190,7 @@ impl Entry {
         }
         let since = self.head_since.get().unwrap_or_else(clock::now);
         self.head_since.set(Some(since));
-        clock::since(since) >= limit
+        clock::has_passed(limit, since)
     }
 
     fn is_http(&self) -> bool {
@@ -260,6 +270,7 @@ impl Registry {
             head_since: Cell::new(None),
             abandoned: Cell::new(0),
             ending: Cell::new(Ending::No),
+            ending_since: Cell::new(0),
             reason: Cell::new(""),
             waker: RefCell::new(None),
         });

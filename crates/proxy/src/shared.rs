@@ -16,9 +16,7 @@ use mizzen_snapshot::Snapshot;
 use mizzen_telemetry::Metrics;
 use tokio::sync::mpsc;
 
-use crate::{
-    access_log::AccessLogs, bootstrap::Bootstrap, tls::Identity, upstream::broker::Broker, worker::Command,
-};
+use crate::{access_log::AccessLogs, bootstrap::Bootstrap, tls::Identity, upstream::broker::Broker, worker::Command};
 
 /// Commands that may wait at a worker. When it is full, a handed-over connection stays where it was accepted.
 pub(crate) const COMMANDS_MAX: usize = 1024;

@@ -54,7 +54,11 @@ impl Opened {
 }
 
 /// Opens the upstream before it is known whether the client will speak; a failure is nobody's business yet.
-pub(crate) async fn open_speculatively(worker: &Rc<Worker>, proxy: &TcpProxy, destination: SocketAddr) -> Option<Opened> {
+pub(crate) async fn open_speculatively(
+    worker: &Rc<Worker>,
+    proxy: &TcpProxy,
+    destination: SocketAddr,
+) -> Option<Opened> {
     let mut flow = Flow::new(SystemTime::now());
     open(worker, proxy, destination, &mut flow).await.ok()
 }
@@ -83,8 +87,7 @@ async fn open(
         let host = host.ok_or_else(|| ProxyError::new(Kind::NoHealthyUpstream))?;
         flow.upstream.host = Some(host.address);
         flow.upstream.attempts += 1;
-        let key =
-            Key { protocol: Protocol::Tcp, tls: host.tls(&cluster.spec.tls).cloned(), mesh_alpn: false };
+        let key = Key { protocol: Protocol::Tcp, tls: host.tls(&cluster.spec.tls).cloned(), mesh_alpn: false };
         match connect::open(worker, &cluster.spec, &host, &key).await {
             Ok((stream, facts)) => {
                 flow.upstream.local = Some(facts.local);

@@ -157,11 +157,7 @@ impl Observer {
         let authority = record.authority.as_ref().and_then(|a| a.to_str().ok());
         let labels = self.labels(connection, ended, authority);
         let edge = |protocol| self.shard.edge(&self.edge_key(connection, ended, &labels, protocol));
-        HttpHandles {
-            series: self.shard.http(&labels),
-            http: edge(EdgeProtocol::Http),
-            grpc: edge(EdgeProtocol::Grpc),
-        }
+        HttpHandles { series: self.shard.http(&labels), http: edge(EdgeProtocol::Http), grpc: edge(EdgeProtocol::Grpc) }
     }
 
     /// The handles of a TCP connection.

@@ -3,16 +3,13 @@
 //! Keys and certificates are not part of the Snapshot: they rotate on their own. A worker builds rustls configurations on
 //! first use and drops them when the identity changes; connections that are open stay.
 
-use std::{
-    cell::RefCell,
-    collections::HashMap,
-    sync::Arc,
-    time::Duration,
-};
+use std::{cell::RefCell, collections::HashMap, sync::Arc, time::Duration};
 
 use mizzen_pki::{PeerCertificate, SanRule, Svid, Verifier, tls};
 use mizzen_snapshot::listener::{ClientTls, SanMatch, ServerTls, TlsVersion, TlsVersions};
-use rustls::{ClientConfig, CommonState, ProtocolVersion, ServerConfig, SupportedProtocolVersion, server::ResolvesServerCert};
+use rustls::{
+    ClientConfig, CommonState, ProtocolVersion, ServerConfig, SupportedProtocolVersion, server::ResolvesServerCert,
+};
 use rustls_pki_types::{CertificateDer, ServerName};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
@@ -131,7 +128,12 @@ impl TlsCache {
         inner.clients.retain(|(spec, _), _| Arc::strong_count(spec) > 1);
     }
 
-    fn server(&self, identity: &Arc<Identity>, spec: &Arc<ServerTls>, alpn: bool) -> Result<Arc<ServerConfig>, TlsError> {
+    fn server(
+        &self,
+        identity: &Arc<Identity>,
+        spec: &Arc<ServerTls>,
+        alpn: bool,
+    ) -> Result<Arc<ServerConfig>, TlsError> {
         let inner = &mut *self.inner.borrow_mut();
         inner.bind(identity);
         let key = (Arc::clone(spec), alpn);
@@ -143,7 +145,12 @@ impl TlsCache {
         Ok(config)
     }
 
-    fn client(&self, identity: &Arc<Identity>, spec: &Arc<ClientTls>, alpn: Alpn) -> Result<Arc<ClientConfig>, TlsError> {
+    fn client(
+        &self,
+        identity: &Arc<Identity>,
+        spec: &Arc<ClientTls>,
+        alpn: Alpn,
+    ) -> Result<Arc<ClientConfig>, TlsError> {
         let inner = &mut *self.inner.borrow_mut();
         inner.bind(identity);
         let key = (Arc::clone(spec), alpn);
@@ -179,7 +186,8 @@ fn server_config(identity: &Identity, spec: &ServerTls, alpn: bool) -> Result<Se
     };
     let alpn: Vec<&[u8]> = if alpn { spec.alpn.iter().map(|name| name.as_bytes()).collect() } else { Vec::new() };
     let certificate = Arc::new(Always(Arc::clone(&identity.svid.certified_key)));
-    tls::server_config(Arc::new(verifier.map_err(settings)?), certificate, versions(spec.versions), &alpn).map_err(settings)
+    tls::server_config(Arc::new(verifier.map_err(settings)?), certificate, versions(spec.versions), &alpn)
+        .map_err(settings)
 }
 
 fn client_config(identity: &Identity, spec: &ClientTls, alpn: Alpn) -> Result<ClientConfig, TlsError> {

@@ -93,7 +93,9 @@ fn http_1_0_that_asks_for_it_is_kept_alive() {
     for _ in 0..2 {
         let answer = ask(&mut stream, b"GET / HTTP/1.0\r\nhost: a\r\nconnection: keep-alive\r\n\r\n");
         assert!(answer.starts_with("HTTP/1.0 200") && answer.contains("connection: keep-alive"), "{answer:?}");
-        eventually("the body", || answer.ends_with("hello") || ask(&mut stream, b"").ends_with("hello"));
+        if !answer.ends_with("hello") {
+            stream.read_exact(&mut [0; 5]).expect("the body");
+        }
     }
 }
 

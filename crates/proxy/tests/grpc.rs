@@ -77,7 +77,10 @@ fn trailers_only() {
         let mut client = Client::open(mesh.port, true).await;
         let answer = call(&mut client, "/h2/grpc/trailers-only", peer::full(message("x"))).await;
         assert_eq!((answer.status, answer.body.len()), (200, 0));
-        assert_eq!((&answer.headers["grpc-status"], &answer.headers["grpc-message"]), (&"5".parse().expect("valid"), &"none".parse().expect("valid")));
+        assert_eq!(
+            (&answer.headers["grpc-status"], &answer.headers["grpc-message"]),
+            (&"5".parse().expect("valid"), &"none".parse().expect("valid"))
+        );
     });
 }
 
@@ -97,7 +100,10 @@ fn local_replies() {
         let mut client = Client::open(port, true).await;
         for (path, code, text) in [("/empty", "14", Some("no healthy upstream")), ("/no-route", "12", None)] {
             let answer = call(&mut client, path, peer::full(message("x"))).await;
-            assert_eq!((answer.status, &answer.headers[header::CONTENT_TYPE]), (200, &"application/grpc".parse().expect("valid")));
+            assert_eq!(
+                (answer.status, &answer.headers[header::CONTENT_TYPE]),
+                (200, &"application/grpc".parse().expect("valid"))
+            );
             assert_eq!(answer.headers["grpc-status"], code, "{path}");
             assert_eq!(answer.headers.get("grpc-message").and_then(|m| m.to_str().ok()), text, "{path}");
         }

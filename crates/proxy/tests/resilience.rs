@@ -19,7 +19,8 @@ fn path(up: bool, what: &str, down: bool) -> String {
 
 async fn post(mesh: &Mesh, (down, up): (bool, bool), what: &str, bytes: usize) -> Answer {
     let mut client = Client::open(mesh.port, down).await;
-    let request = client.request(Method::POST, &path(up, what, down)).body(peer::full(vec![b'a'; bytes])).expect("valid");
+    let request =
+        client.request(Method::POST, &path(up, what, down)).body(peer::full(vec![b'a'; bytes])).expect("valid");
     client.call(request).await.expect("an answer")
 }
 
@@ -103,7 +104,8 @@ fn a_dead_endpoint_is_passed_over() {
     let plane = Plane::start();
     let proxy = Proxy::start(&plane, 1);
     let (alive, dead, port) = (peer::Backend::start(false), port(), port());
-    let policy = |action: &mut wire::RouteAction| action.retry_policy = Some(wire::retry("connect-failure", 2, wire::elsewhere));
+    let policy =
+        |action: &mut wire::RouteAction| action.retry_policy = Some(wire::retry("connect-failure", 2, wire::elsewhere));
     plane.put(vec![
         wire::cluster("backend", false),
         wire::endpoints("backend", &[dead, alive.port]),

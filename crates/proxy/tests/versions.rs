@@ -81,7 +81,9 @@ async fn get(pair: Pair<'_>) {
     assert_eq!(answer.headers[header::CONTENT_LENGTH], "5");
     let seen = pair.seen();
     assert_eq!(seen.version == http::Version::HTTP_2, pair.up);
-    assert!(!seen.headers.contains_key(header::CONTENT_LENGTH) && !seen.headers.contains_key(header::TRANSFER_ENCODING));
+    assert!(
+        !seen.headers.contains_key(header::CONTENT_LENGTH) && !seen.headers.contains_key(header::TRANSFER_ENCODING)
+    );
 }
 
 async fn post_with_a_length(pair: Pair<'_>) {
@@ -117,7 +119,8 @@ async fn request_trailers(pair: Pair<'_>) {
 
 async fn response_trailers(pair: Pair<'_>) {
     let answer = pair.call(Method::GET, "trailers", |r| r.header(header::TE, "trailers"), peer::empty()).await;
-    assert_eq!((&*answer.body, answer.trailers.get("x-check").expect("trailers")), (&b"xxxx"[..], "yes"));
+    assert_eq!(&*answer.body, b"xxxx");
+    assert_eq!(answer.trailers.get("x-check").expect("trailers"), "yes");
 }
 
 async fn head(pair: Pair<'_>) {
@@ -145,7 +148,11 @@ async fn te(pair: Pair<'_>) {
 /// HTTP/2 may split the cookie; HTTP/1 has one line of it (RFC 9113 §8.2.3).
 async fn cookies(pair: Pair<'_>) {
     let crumbs = |r: Builder| {
-        if pair.down { r.header(header::COOKIE, "a=1").header(header::COOKIE, "b=2") } else { r.header(header::COOKIE, "a=1; b=2") }
+        if pair.down {
+            r.header(header::COOKIE, "a=1").header(header::COOKIE, "b=2")
+        } else {
+            r.header(header::COOKIE, "a=1; b=2")
+        }
     };
     pair.call(Method::GET, "hello", crumbs, peer::empty()).await;
     let seen = pair.seen();
@@ -181,7 +188,9 @@ async fn identity(pair: Pair<'_>) {
 
 async fn hop_by_hop(pair: Pair<'_>) {
     let hops = |r: Builder| {
-        if pair.down { return r; }
+        if pair.down {
+            return r;
+        }
         r.header(header::CONNECTION, "x-hop, keep-alive").header("x-hop", "1").header("keep-alive", "timeout=5")
     };
     let answer = pair.call(Method::GET, "hello", hops, peer::empty()).await;

@@ -124,7 +124,9 @@ impl Check<'_> {
         let mut found = Vec::new();
         for service in self.world.services().values().filter(|service| !service.is_kubernetes()) {
             let winner = self.world.service_for(service.namespace(), service.host());
-            if let Some(winner) = winner.filter(|winner| winner.key != service.key && winner.namespace() == service.namespace()) {
+            if let Some(winner) =
+                winner.filter(|winner| winner.key != service.key && winner.namespace() == service.namespace())
+            {
                 let message = format!("host `{}` is already declared by {}", service.host(), winner.object());
                 found.push((service.age.object.clone(), message));
             }

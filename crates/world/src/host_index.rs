@@ -47,7 +47,10 @@ impl HostIndex {
     }
 
     /// Every host that some rule seen by `namespace` claims, once, with the winner.
-    pub fn hosts<'a>(&'a self, namespace: &'a Arc<str>) -> impl Iterator<Item = (&'a Arc<str>, &'a Arc<VirtualService>)> {
+    pub fn hosts<'a>(
+        &'a self,
+        namespace: &'a Arc<str>,
+    ) -> impl Iterator<Item = (&'a Arc<str>, &'a Arc<VirtualService>)> {
         let mut last: Option<&Arc<str>> = None;
         self.claims
             .iter()

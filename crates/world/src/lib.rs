@@ -16,14 +16,14 @@ pub mod labels;
 pub mod name;
 pub mod visibility;
 
+pub mod destination_rule;
+pub mod endpoint;
+pub mod gateway;
 pub mod mesh;
 pub mod peer_auth;
 pub mod service;
-pub mod workload;
-pub mod endpoint;
 pub mod virtual_service;
-pub mod destination_rule;
-pub mod gateway;
+pub mod workload;
 
 pub mod host_index;
 pub mod names;

@@ -119,7 +119,9 @@ pub enum Resolution {
 pub enum Registry {
     Kubernetes,
     /// A `ServiceEntry`; `external` hosts never get mutual TLS.
-    Entry { external: bool },
+    Entry {
+        external: bool,
+    },
 }
 
 /// A service without its endpoints, which change far more often and live beside it.

@@ -53,7 +53,10 @@ pub struct HttpRule {
 pub enum Action {
     /// Never empty.
     Forward(Vec<Destination>),
-    Respond { status: u16, body: Arc<[u8]> },
+    Respond {
+        status: u16,
+        body: Arc<[u8]>,
+    },
     /// An action that is not enforced yet (`redirect`, `delegate`): answered with 503, for what comes after the rule
     /// was not meant for these requests.
     NotYet(&'static str),
@@ -158,7 +161,10 @@ impl VirtualService {
 
     /// True if a match asks who the client is.
     pub fn reads_source(&self) -> bool {
-        self.http.iter().flat_map(|rule| &rule.matches).any(|m| !m.source_labels.is_empty() || m.source_namespace.is_some())
+        self.http
+            .iter()
+            .flat_map(|rule| &rule.matches)
+            .any(|m| !m.source_labels.is_empty() || m.source_namespace.is_some())
     }
 
     /// The place of a rule or of a match in it: `spec.http[2]`, `spec.http[2].match[0]`.

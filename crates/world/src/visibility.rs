@@ -16,7 +16,11 @@ pub enum Visibility {
 
 impl Visibility {
     /// Reads the entries of an `exportTo` list in an object of `own`; the empty list takes `default`.
-    pub fn from_entries<'a>(entries: impl IntoIterator<Item = &'a str>, own: &Arc<str>, default: &Visibility) -> Visibility {
+    pub fn from_entries<'a>(
+        entries: impl IntoIterator<Item = &'a str>,
+        own: &Arc<str>,
+        default: &Visibility,
+    ) -> Visibility {
         let mut namespaces = BTreeSet::new();
         let mut any = false;
         for entry in entries {

@@ -208,16 +208,15 @@ impl World {
         let Some((key, value)) = selector.iter().next() else { return Vec::new() };
         let label = (namespace.clone(), key.clone(), value.clone());
         let candidates = self.pods_by_label.range((label.clone(), none)..);
-        let named = candidates.take_while(|(other, _)| *other == label).filter_map(|(_, name)| {
-            self.pods.get(&NsName { namespace: namespace.clone(), name: name.clone() })
-        });
+        let named = candidates
+            .take_while(|(other, _)| *other == label)
+            .filter_map(|(_, name)| self.pods.get(&NsName { namespace: namespace.clone(), name: name.clone() }));
         named.filter(|pod| pod.workload.labels.satisfy(selector)).collect()
     }
 
     /// The gateways whose selector a workload with these labels satisfies, the oldest first.
     pub fn gateways_for(&self, labels: &Labels) -> Vec<&Arc<Gateway>> {
-        let mut gateways: Vec<_> =
-            self.gateways.values().filter(|gateway| labels.satisfy(&gateway.selector)).collect();
+        let mut gateways: Vec<_> = self.gateways.values().filter(|gateway| labels.satisfy(&gateway.selector)).collect();
         gateways.sort_by(|a, b| a.age.cmp(&b.age));
         gateways
     }

@@ -19,6 +19,7 @@ pub mod connect;
 mod encode;
 pub mod grpc;
 pub mod kind;
+pub mod node;
 mod ledger;
 pub mod nack;
 pub mod serve;
@@ -28,6 +29,7 @@ pub mod subscription;
 
 pub use kind::Kind;
 pub use nack::Rejection;
+pub use node::NodeFacts;
 pub use set::{Generation, Resource, Set, Version};
 
 /// gRPC path of the delta aggregated discovery stream.

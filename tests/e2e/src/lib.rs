@@ -9,7 +9,8 @@
 //! | `capture` | unmodified clients and servers, self-calls, DNS, headless services, the outside |
 //! | `traffic` | weights, matches, retries, timeouts, edits under load |
 //! | `identity` | STRICT, PERMISSIVE, wrong peers, what is on the wire, rotation |
-//! | `protocols` | HTTP versions, gRPC, WebSocket, TCP, server-first, framing |
+//! | `protocols` | HTTP versions, gRPC, WebSocket, TCP, server-first, memory |
+//! | `framing` | HTTP/1 and HTTP/2 on raw bytes |
 //! | `lifecycle` | rolling edits, killed replicas, killed control plane |
 //! | `mistakes` | bad YAML, unknown fields, dangling references, conflicts |
 //! | `cage` | what a workload cannot do |

@@ -103,7 +103,8 @@ impl fmt::Display for Deployment {
         let mut annotations = self.annotations.clone();
         annotations.insert("mizzen.io/local-command".to_owned(), self.command.as_str().into());
         let maps = self.files.iter().map(|(map, path)| (map.clone(), json!({"configMap": {"name": map}}), path));
-        let empty = self.scratch.iter().enumerate().map(|(at, path)| (format!("scratch-{at}"), json!({"emptyDir": {}}), path));
+        let empty =
+            self.scratch.iter().enumerate().map(|(at, path)| (format!("scratch-{at}"), json!({"emptyDir": {}}), path));
         let (mut volumes, mut mounts) = (Vec::new(), Vec::new());
         for (name, mut volume, path) in maps.chain(empty) {
             mounts.push(json!({"name": name, "mountPath": path}));

@@ -224,6 +224,14 @@ impl Mesh {
         fs::rename(new, self.root.join("mesh").join(name)).expect("renamed");
     }
 
+    /// Removes a manifest.
+    ///
+    /// # Panics
+    /// When it is not there: the test has failed.
+    pub fn remove(&self, name: &str) {
+        fs::remove_file(self.root.join("mesh").join(name)).expect("removed");
+    }
+
     /// The mesh's directory.
     pub fn directory(&self) -> PathBuf {
         self.root.join("mesh")
@@ -247,6 +255,11 @@ impl Mesh {
     /// Everything that `mizzen up` printed.
     pub fn lines(&self) -> Vec<String> {
         texts(&self.lines)
+    }
+
+    /// All of it as one text; of a mesh that has ended, everything.
+    pub fn text(&self) -> String {
+        self.lines().join("\n")
     }
 
     /// How many lines there are so far: where to look from for what comes.
@@ -289,7 +302,8 @@ impl Mesh {
     /// When it has none: the test has failed.
     pub fn addresses(&self, workload: &str) -> (String, String) {
         let output = self.exec(workload, &["hostname", "-I"]);
-        let find = |v6: bool| output.out.split_whitespace().find(|address| address.contains(':') == v6).map(str::to_owned);
+        let find =
+            |v6: bool| output.out.split_whitespace().find(|address| address.contains(':') == v6).map(str::to_owned);
         match (find(false), find(true)) {
             (Some(v4), Some(v6)) => (v4, v6),
             _ => panic!("no addresses of {workload}: {output:?}"),
@@ -317,7 +331,8 @@ impl Mesh {
         let network = app.namespace("net");
         assert!(network.is_some(), "the network of {app:?} can be seen");
         let mut proxies = self.processes();
-        proxies.retain(|process| process.command.contains("mizzen-proxy sidecar") && process.namespace("net") == network);
+        proxies
+            .retain(|process| process.command.contains("mizzen-proxy sidecar") && process.namespace("net") == network);
         assert_eq!(proxies.len(), 1, "one sidecar of {app:?}: {proxies:#?}");
         proxies.remove(0)
     }
@@ -344,7 +359,11 @@ impl Mesh {
     /// # Panics
     /// When it has not after a minute: the test has failed.
     pub fn wait_end(&mut self) -> ExitStatus {
-        eventually("`mizzen up` to end", || self.try_end())
+        let status = eventually("`mizzen up` to end", || self.try_end());
+        for reader in self.readers.drain(..) {
+            reader.join().ok();
+        }
+        status
     }
 
     /// How `mizzen up` ended, if it has.

@@ -81,7 +81,12 @@ pub fn descendants(of: u32) -> Vec<Process> {
     let mut known = BTreeSet::from([of]);
     loop {
         let before = known.len();
-        known.extend(all.values().filter(|process| known.contains(&process.parent)).map(|process| process.pid).collect::<Vec<_>>());
+        known.extend(
+            all.values()
+                .filter(|process| known.contains(&process.parent))
+                .map(|process| process.pid)
+                .collect::<Vec<_>>(),
+        );
         if known.len() == before {
             break;
         }

@@ -126,11 +126,14 @@ fn the_host_is_out_of_reach(mesh: &Mesh) {
 #[test]
 fn a_workload_cannot_leave_its_cage() {
     let mesh = Mesh::up(&[("mesh.yaml", &manifests())], &[]);
-    check_all(&mesh, &[
-        ("keys, tokens and sockets are masked", &secrets_are_not_there),
-        ("what is not masked can be reached", &masks_are_what_refuses),
-        ("marks, rules and links are refused", &capture_cannot_be_left),
-        ("the host's loopback is out of reach", &the_host_is_out_of_reach),
-        ("other processes are invisible", &others_are_invisible),
-    ]);
+    check_all(
+        &mesh,
+        &[
+            ("keys, tokens and sockets are masked", &secrets_are_not_there),
+            ("what is not masked can be reached", &masks_are_what_refuses),
+            ("marks, rules and links are refused", &capture_cannot_be_left),
+            ("the host's loopback is out of reach", &the_host_is_out_of_reach),
+            ("other processes are invisible", &others_are_invisible),
+        ],
+    );
 }

@@ -138,7 +138,8 @@ fn python_serves_and_asks(mesh: &Mesh) {
     let (status, body) = mesh.curl("client", &["http://files/"]);
     assert_eq!(status, 200, "{body}");
     assert!(body.contains("mesh.yaml"), "the listing of its directory: {body}");
-    let script = "import urllib.request as r; print(r.urlopen('http://files/mesh.yaml', timeout=20).read().decode()[:20000])";
+    let script =
+        "import urllib.request as r; print(r.urlopen('http://files/mesh.yaml', timeout=20).read().decode()[:20000])";
     let output = mesh.exec("client", &["/usr/bin/python3", "-c", script]);
     assert!(output.out.contains("http.server"), "{output:?}");
 }
@@ -168,7 +169,9 @@ fn a_call_to_itself_passes_both_sides(mesh: &Mesh) {
 fn names(mesh: &Mesh) {
     let output = mesh.exec("client", &["/usr/bin/python3", "-c", NAMES]);
     assert!(output.succeeded(), "{output:?}");
-    let line = |name: &str| output.out.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).unwrap_or("no line");
+    let line = |name: &str| {
+        output.out.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).unwrap_or("no line")
+    };
     assert_eq!((line("udp"), line("tcp"), line("none")), ("(0, 1)", "(0, 1)", "0"), "{output:?}");
     let address = line("nginx");
     assert!(address.starts_with("10.96."), "a service address: {output:?}");
@@ -215,14 +218,17 @@ fn the_outside_is_reached_unless_forbidden(mesh: &Mesh) {
 #[test]
 fn captured() {
     let mesh = Mesh::up(&[("mesh.yaml", &manifests())], &["--host-access"]);
-    check_all(&mesh, &[
-        ("curl asks nginx", &curl_and_nginx),
-        ("Python's http.server and urllib", &python_serves_and_asks),
-        ("grpcio, all three ways to end", &grpcio),
-        ("a mail daemon that speaks first", &a_mail_daemon_speaks_first),
-        ("a self-call through the service address", &a_call_to_itself_passes_both_sides),
-        ("names over UDP, TCP and the C library", &names),
-        ("a headless service by pod address", &headless_by_pod_address),
-        ("the outside: passthrough, and 502 under REGISTRY_ONLY", &the_outside_is_reached_unless_forbidden),
-    ]);
+    check_all(
+        &mesh,
+        &[
+            ("curl asks nginx", &curl_and_nginx),
+            ("Python's http.server and urllib", &python_serves_and_asks),
+            ("grpcio, all three ways to end", &grpcio),
+            ("a mail daemon that speaks first", &a_mail_daemon_speaks_first),
+            ("a self-call through the service address", &a_call_to_itself_passes_both_sides),
+            ("names over UDP, TCP and the C library", &names),
+            ("a headless service by pod address", &headless_by_pod_address),
+            ("the outside: passthrough, and 502 under REGISTRY_ONLY", &the_outside_is_reached_unless_forbidden),
+        ],
+    );
 }

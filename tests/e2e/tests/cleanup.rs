@@ -2,12 +2,7 @@
 //!
 //! Runs as an ordinary user and once more as root.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::PathBuf,
-    time::Duration,
-};
+use std::{collections::BTreeSet, fs, path::PathBuf, time::Duration};
 
 use mizzen_e2e::{
     Mesh, Process, eventually,
@@ -39,7 +34,8 @@ struct Traces {
 
 impl Traces {
     fn of(mesh: &Mesh) -> Self {
-        let own: BTreeSet<PathBuf> = KINDS.iter().filter_map(|kind| fs::read_link(format!("/proc/self/ns/{kind}")).ok()).collect();
+        let own: BTreeSet<PathBuf> =
+            KINDS.iter().filter_map(|kind| fs::read_link(format!("/proc/self/ns/{kind}")).ok()).collect();
         let processes = mesh.processes();
         let all = processes.iter().flat_map(|process| KINDS.iter().filter_map(|kind| process.namespace(kind)));
         let namespaces: BTreeSet<PathBuf> = all.filter(|namespace| !own.contains(namespace)).collect();
@@ -49,9 +45,13 @@ impl Traces {
 
     /// A namespace lives as long as a process is in it, a mount shows it, or a descriptor holds it: all are looked at.
     fn left(&self) -> Vec<String> {
-        let running = self.processes.iter().filter(|process| process.is_running()).map(|process| process.command.clone());
+        let running =
+            self.processes.iter().filter(|process| process.is_running()).map(|process| process.command.clone());
         let inside = processes().into_values().filter(|process| {
-            KINDS.iter().filter_map(|kind| process.namespace(kind)).any(|namespace| self.namespaces.contains(&namespace))
+            KINDS
+                .iter()
+                .filter_map(|kind| process.namespace(kind))
+                .any(|namespace| self.namespaces.contains(&namespace))
         });
         running.chain(inside.map(|process| format!("inside: {}", process.command))).collect()
     }
@@ -61,8 +61,10 @@ impl Traces {
         let mounts = fs::read_to_string("/proc/self/mountinfo").expect("mounts");
         assert_eq!(mounts, self.mounts, "mounts on the host never changed");
         for namespace in &self.namespaces {
-            let listed = std::process::Command::new("lsns").args(["--noheadings", "--output", "NS"]).output().expect("lsns");
-            let number = namespace.to_string_lossy().trim_end_matches(']').rsplit('[').next().unwrap_or_default().to_owned();
+            let listed =
+                std::process::Command::new("lsns").args(["--noheadings", "--output", "NS"]).output().expect("lsns");
+            let number =
+                namespace.to_string_lossy().trim_end_matches(']').rsplit('[').next().unwrap_or_default().to_owned();
             let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
             assert!(!listed.lines().any(|line| line.trim() == number), "{namespace:?} is still listed");
         }
@@ -72,15 +74,25 @@ impl Traces {
 /// Runs a mesh under load, ends it, and looks at what is left.
 fn nothing_is_left(end: impl FnOnce(&mut Mesh)) {
     let mut mesh = Mesh::up(&[("mesh.yaml", &manifests())], &[]);
-    let load = mesh.spawn("client", &["mizzen-peer", "load", "--url", "http://echo/", "--rps", "50", "--duration", "60"]);
+    let load =
+        mesh.spawn("client", &["mizzen-peer", "load", "--url", "http://echo/", "--rps", "50", "--duration", "60"]);
     let traces = eventually("the load under way", || {
         let traces = Traces::of(&mesh);
         traces.processes.iter().any(|process| process.command.starts_with("mizzen-peer load")).then_some(traces)
     });
     let proxies = traces.processes.iter().filter(|process| process.command.contains("mizzen-proxy sidecar")).count();
     assert_eq!(proxies, 5, "a sidecar for each replica: {:#?}", traces.processes);
-    assert!(traces.processes.iter().any(|process| process.command.starts_with("setsid") || process.command == "sleep 99999"));
-    assert!(traces.namespaces.len() >= 5 + 3, "a network for each replica, and the sandbox's own: {:?}", traces.namespaces);
+    assert!(
+        traces
+            .processes
+            .iter()
+            .any(|process| process.command.starts_with("setsid") || process.command == "sleep 99999")
+    );
+    assert!(
+        traces.namespaces.len() >= 5 + 3,
+        "a network for each replica, and the sandbox's own: {:?}",
+        traces.namespaces
+    );
     end(&mut mesh);
     traces.assert_gone();
     let output = load.wait();

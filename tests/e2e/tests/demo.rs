@@ -17,7 +17,8 @@ fn edge<'a>(report: &'a Value, source: &str, destination: &str) -> &'a Value {
 fn the_sample_runs_for_a_while_and_reports() {
     let report = std::env::temp_dir().join(format!("mz-report-{}.json", std::process::id()));
     let path = report.to_string_lossy().into_owned();
-    let mut mesh = Mesh::copy_of(&sample("bookinfo"), &["--for", "10s", "--report", &path, "--publish", "127.0.0.1:18080:80"]);
+    let mut mesh =
+        Mesh::copy_of(&sample("bookinfo"), &["--for", "10s", "--report", &path, "--publish", "127.0.0.1:18080:80"]);
     mesh.wait_ready();
     let ended = mesh.wait_end();
     assert_eq!(ended.code(), Some(0), "{:#?}", mesh.lines());
@@ -28,7 +29,8 @@ fn the_sample_runs_for_a_while_and_reports() {
     assert!(report["requests_total"].as_u64().expect("a number") >= 100, "{text}");
     assert_eq!(report["success_rate"], 1.0, "{text}");
     assert_eq!(report["mtls_share"], 1.0, "{text}");
-    let reviews = ["v1", "v2", "v3"].map(|version| edge(&report, "default/productpage-v1", &format!("default/reviews-{version}")));
+    let reviews = ["v1", "v2", "v3"]
+        .map(|version| edge(&report, "default/productpage-v1", &format!("default/reviews-{version}")));
     let counts = reviews.map(|edge| edge["requests"].as_u64().expect("a number"));
     let total: u64 = counts.iter().sum();
     // 80/10/10; 5 σ of a binomial.

@@ -12,7 +12,8 @@ use serde_json::Value;
 /// One answer to each head that arrives; what arrives is in its log.
 const SERVER: &str = "mizzen-peer raw-server --port 8080";
 /// Answers an Upgrade with 200, and keeps what follows as a request of its own.
-const NO_UPGRADE: &str = "mizzen-peer raw-server --port 8080 --response \"HTTP/1.1 200 OK\\r\\ncontent-length: 2\\r\\n\\r\\nno\"";
+const NO_UPGRADE: &str =
+    "mizzen-peer raw-server --port 8080 --response \"HTTP/1.1 200 OK\\r\\ncontent-length: 2\\r\\n\\r\\nno\"";
 
 fn manifests() -> String {
     documents(&[
@@ -57,7 +58,9 @@ const NEXT: &str = "GET /smuggled HTTP/1.1\\r\\nhost: server\\r\\n\\r\\n";
 
 /// What is ambiguous gets 400 (or 501, or no answer), once, and nothing of it reaches the server.
 fn ambiguous_heads_are_refused(mesh: &Mesh) {
-    let post = |headers: &str, body: &str| format!("POST /ambiguous HTTP/1.1\\r\\nhost: server\\r\\n{headers}\\r\\n\\r\\n{body}");
+    let post = |headers: &str, body: &str| {
+        format!("POST /ambiguous HTTP/1.1\\r\\nhost: server\\r\\n{headers}\\r\\n\\r\\n{body}")
+    };
     let get = |rest: &str| format!("GET /ambiguous HTTP/1.1\\r\\nhost: server\\r\\n{rest}");
     let cases = [
         ("two lengths that differ", post("content-length: 5\\r\\ncontent-length: 6", "hello")),
@@ -84,7 +87,11 @@ fn ambiguous_heads_are_refused(mesh: &Mesh) {
         ("two hosts", get("host: other\\r\\n\\r\\n")),
         ("a space in the path", "GET /ambi guous HTTP/1.1\\r\\nhost: server\\r\\n\\r\\n".to_owned()),
         ("another version", "GET /ambiguous HTTP/3.7\\r\\nhost: server\\r\\n\\r\\n".to_owned()),
-        ("chunked in HTTP/1.0", "POST /ambiguous HTTP/1.0\\r\\nhost: server\\r\\ntransfer-encoding: chunked\\r\\n\\r\\n0\\r\\n\\r\\n".to_owned()),
+        (
+            "chunked in HTTP/1.0",
+            "POST /ambiguous HTTP/1.0\\r\\nhost: server\\r\\ntransfer-encoding: chunked\\r\\n\\r\\n0\\r\\n\\r\\n"
+                .to_owned(),
+        ),
     ];
     for (name, bytes) in cases {
         let (codes, told) = send(mesh, "server", &(bytes + NEXT));
@@ -105,9 +112,21 @@ fn ambiguous_heads_are_refused(mesh: &Mesh) {
 /// What has one meaning is forwarded with exactly that one.
 fn odd_but_clear_messages_arrive_once(mesh: &Mesh) {
     let cases = [
-        ("same", "POST /same HTTP/1.1\\r\\nhost: server\\r\\ncontent-length: 5\\r\\ncontent-length: 5\\r\\n\\r\\nhello", "content-length"),
-        ("both", "POST /both HTTP/1.1\\r\\nhost: server\\r\\ncontent-length: 3\\r\\ntransfer-encoding: chunked\\r\\n\\r\\n5\\r\\nhello\\r\\n0\\r\\n\\r\\n", "transfer-encoding"),
-        ("cased", "POST /cased HTTP/1.1\\r\\nhost: server\\r\\nTransfer-Encoding: CHUNKED\\r\\n\\r\\n5\\r\\nhello\\r\\n0\\r\\n\\r\\n", "transfer-encoding"),
+        (
+            "same",
+            "POST /same HTTP/1.1\\r\\nhost: server\\r\\ncontent-length: 5\\r\\ncontent-length: 5\\r\\n\\r\\nhello",
+            "content-length",
+        ),
+        (
+            "both",
+            "POST /both HTTP/1.1\\r\\nhost: server\\r\\ncontent-length: 3\\r\\ntransfer-encoding: chunked\\r\\n\\r\\n5\\r\\nhello\\r\\n0\\r\\n\\r\\n",
+            "transfer-encoding",
+        ),
+        (
+            "cased",
+            "POST /cased HTTP/1.1\\r\\nhost: server\\r\\nTransfer-Encoding: CHUNKED\\r\\n\\r\\n5\\r\\nhello\\r\\n0\\r\\n\\r\\n",
+            "transfer-encoding",
+        ),
         ("bare", "GET /bare HTTP/1.1\\nhost: server\\nx-bare: 1\\n\\n", "host"),
     ];
     for (path, bytes, framing) in cases {
@@ -143,7 +162,8 @@ fn broken_chunks_end_the_message(mesh: &Mesh) {
     ];
     for (name, body) in chunks {
         let head = "POST /chunks HTTP/1.1\\r\\nhost: echo\\r\\ntransfer-encoding: chunked\\r\\n\\r\\n";
-        let (codes, told) = send(mesh, "echo", &format!("{head}{body}GET /smuggled HTTP/1.1\\r\\nhost: echo\\r\\n\\r\\n"));
+        let (codes, told) =
+            send(mesh, "echo", &format!("{head}{body}GET /smuggled HTTP/1.1\\r\\nhost: echo\\r\\n\\r\\n"));
         let harmless = name == "a trailer that frames" && codes[..] == [200, 200];
         assert!(harmless || !codes.contains(&200), "{name}: {told}");
         if harmless {
@@ -201,12 +221,25 @@ fn h2c_upgrade_is_not_taken(mesh: &Mesh) {
 /// Bytes on a line, and what a client may make of them: no CR, LF or NUL, no framing, no second host.
 fn http2_to_http1_keeps_the_line(mesh: &Mesh) {
     // curl refuses to send most of it; what passes its own checks must arrive on one line.
-    let answer = mesh.ask("client", &[
-        "--http2-prior-knowledge", "-H", "x-odd: a\tb  c", "-H", "transfer-encoding: chunked", "-H", "connection: close", "-d", "body", "http://echo/",
-    ]);
+    let answer = mesh.ask(
+        "client",
+        &[
+            "--http2-prior-knowledge",
+            "-H",
+            "x-odd: a\tb  c",
+            "-H",
+            "transfer-encoding: chunked",
+            "-H",
+            "connection: close",
+            "-d",
+            "body",
+            "http://echo/",
+        ],
+    );
     assert_eq!(answer["body_bytes"], 4, "{answer}");
     assert_eq!(mizzen_e2e::header(&answer, "x-odd").replace("\\t", "\t"), "a\tb  c", "{answer}");
-    let (status, text) = mesh.curl("client", &["--http2-prior-knowledge", "-H", "content-length: 9", "-d", "body", "http://echo/"]);
+    let (status, text) =
+        mesh.curl("client", &["--http2-prior-knowledge", "-H", "content-length: 9", "-d", "body", "http://echo/"]);
     assert!(status == 0 || status >= 400, "a length that lies: {status} {text}");
 }
 
@@ -216,7 +249,9 @@ const H2SPEC_EXPECTED: &[(&str, &str)] = &[];
 fn h2spec(mesh: &Mesh) {
     let output = mesh.exec("client", &["h2spec", "--host", "echo", "--port", "80", "--timeout", "3"]);
     let summary = output.out.lines().rfind(|line| line.contains("tests,")).unwrap_or_default();
-    let figure = |name: &str| -> Option<u32> { summary.split(", ").find_map(|part| part.strip_suffix(name)?.trim().parse().ok()) };
+    let figure = |name: &str| -> Option<u32> {
+        summary.split(", ").find_map(|part| part.strip_suffix(name)?.trim().parse().ok())
+    };
     let (Some(passed), Some(failed)) = (figure(" passed"), figure(" failed")) else { panic!("no summary: {output:?}") };
     assert!(passed >= 140, "{summary}");
     let failures = output.out.split("Failures:").nth(1).unwrap_or_default();
@@ -232,14 +267,17 @@ fn h2spec(mesh: &Mesh) {
 #[test]
 fn framing() {
     let mesh = Mesh::up(&[("mesh.yaml", &manifests())], &[]);
-    check_all(&mesh, &[
-        ("ambiguous heads are refused", &ambiguous_heads_are_refused),
-        ("odd but clear messages arrive once", &odd_but_clear_messages_arrive_once),
-        ("broken chunks end the message", &broken_chunks_end_the_message),
-        ("hop-by-hop headers end at the hop", &hop_by_hop_headers_end_at_the_hop),
-        ("a refused upgrade hands nothing on", &a_refused_upgrade_hands_nothing_on),
-        ("an h2c upgrade is not taken", &h2c_upgrade_is_not_taken),
-        ("HTTP/2 to HTTP/1", &http2_to_http1_keeps_the_line),
-        ("h2spec", &h2spec),
-    ]);
+    check_all(
+        &mesh,
+        &[
+            ("ambiguous heads are refused", &ambiguous_heads_are_refused),
+            ("odd but clear messages arrive once", &odd_but_clear_messages_arrive_once),
+            ("broken chunks end the message", &broken_chunks_end_the_message),
+            ("hop-by-hop headers end at the hop", &hop_by_hop_headers_end_at_the_hop),
+            ("a refused upgrade hands nothing on", &a_refused_upgrade_hands_nothing_on),
+            ("an h2c upgrade is not taken", &h2c_upgrade_is_not_taken),
+            ("HTTP/2 to HTTP/1", &http2_to_http1_keeps_the_line),
+            ("h2spec", &h2spec),
+        ],
+    );
 }

@@ -48,7 +48,8 @@ struct Forger {
 impl Forger {
     /// With the key of the mesh's authority, which only who runs the mesh can read.
     fn insider(mesh: &Mesh) -> Self {
-        let find = |name: &str| find(&mesh.state(), name).unwrap_or_else(|| panic!("no {name} below {:?}", mesh.state()));
+        let find =
+            |name: &str| find(&mesh.state(), name).unwrap_or_else(|| panic!("no {name} below {:?}", mesh.state()));
         let read = |name: &str| fs::read_to_string(find(name)).expect("readable for whoever runs the mesh");
         Self { directory: directory(mesh, "insider"), key: read("ca-key.pem"), certificate: read("ca-cert.pem") }
     }
@@ -74,7 +75,8 @@ impl Forger {
         let path = |suffix: &str| self.directory.join(format!("{name}.{suffix}"));
         fs::write(path("pem"), certificate.pem() + &self.certificate).expect("written");
         fs::write(path("key"), own.serialize_pem()).expect("written");
-        ["--cert".into(), path("pem").to_string_lossy().into(), "--key".into(), path("key").to_string_lossy().into()].into()
+        ["--cert".into(), path("pem").to_string_lossy().into(), "--key".into(), path("key").to_string_lossy().into()]
+            .into()
     }
 }
 
@@ -93,7 +95,18 @@ fn find(directory: &Path, name: &str) -> Option<PathBuf> {
 /// Asks a server for a page over TLS, as somebody who is not of the mesh.
 fn probe(mesh: &Mesh, address: &str, arguments: &[String]) -> Output {
     let request = "GET / HTTP/1.1\\r\\nhost: echo\\r\\nconnection: close\\r\\n\\r\\n";
-    let fixed = ["mizzen-peer", "tls-probe", "--connect", address, "--sni", "echo", "--alpn", "istio-http/1.1", "--alpn", "istio"];
+    let fixed = [
+        "mizzen-peer",
+        "tls-probe",
+        "--connect",
+        address,
+        "--sni",
+        "echo",
+        "--alpn",
+        "istio-http/1.1",
+        "--alpn",
+        "istio",
+    ];
     let fixed = fixed.into_iter().chain(["--send", request, "--timeout-ms", "5000"]);
     let command: Vec<&str> = fixed.chain(arguments.iter().map(String::as_str)).collect();
     mesh.exec("plain", &command)
@@ -117,7 +130,8 @@ fn plain_text_is_refused_under_strict(mesh: &Mesh) {
 fn plain_text_is_accepted_under_permissive(mesh: &Mesh) {
     let (v4, v6) = mesh.addresses("open");
     for url in [format!("http://{v4}:8080/"), format!("http://[{v6}]:8080/")] {
-        let answer = mesh.ask("plain", &["-H", "x-forwarded-client-cert: URI=spiffe://cluster.local/ns/default/sa/client", &url]);
+        let answer = mesh
+            .ask("plain", &["-H", "x-forwarded-client-cert: URI=spiffe://cluster.local/ns/default/sa/client", &url]);
         assert_eq!(header(&answer, "x-forwarded-client-cert"), "", "what a stranger claims is stripped: {answer}");
     }
     let answer = mesh.ask("client", &["http://open/"]);
@@ -131,7 +145,10 @@ fn strangers_are_refused(mesh: &Mesh) {
     let (insider, stranger) = (Forger::insider(mesh), Forger::stranger(mesh));
     let good = insider.issue("good", "spiffe://cluster.local/ns/default/sa/anybody");
     let output = probe(mesh, &address, &good);
-    assert!(was_served(&output), "a certificate of the mesh's authority is taken, so that the rest means something: {output:?}");
+    assert!(
+        was_served(&output),
+        "a certificate of the mesh's authority is taken, so that the rest means something: {output:?}"
+    );
     let cases = [
         ("none at all", Vec::new()),
         ("of another authority", stranger.issue("stranger", "spiffe://cluster.local/ns/default/sa/client")),
@@ -166,7 +183,8 @@ fn a_server_with_a_wrong_name_is_refused(mesh: &Mesh) {
         ("right again", insider.issue("again", IMPOSTOR), 200),
     ];
     for (name, certificate, wanted) in cases {
-        let words = ["mizzen-peer", "echo", "--port", "8443", "--name", "impostor", "--alpn", "h2", "--alpn", "http/1.1"];
+        let words =
+            ["mizzen-peer", "echo", "--port", "8443", "--name", "impostor", "--alpn", "h2", "--alpn", "http/1.1"];
         let command: Vec<&str> = words.into_iter().chain(certificate.iter().map(String::as_str)).collect();
         let server = mesh.spawn("impostor", &command);
         server.wait_line("listening");
@@ -179,7 +197,8 @@ fn a_server_with_a_wrong_name_is_refused(mesh: &Mesh) {
 fn nothing_is_readable_on_the_wire(mesh: &Mesh) {
     let network = mesh.control_plane();
     // Through both sidecars, then to the workload that has none: the same capture finds only the second.
-    let runs = [("http://echo/?echo=1", "marker-7c1e90-hidden", true), ("http://naked/?echo=1", "marker-7c1e90-shown", false)];
+    let runs =
+        [("http://echo/?echo=1", "marker-7c1e90-hidden", true), ("http://naked/?echo=1", "marker-7c1e90-shown", false)];
     for (url, word, hidden) in runs {
         let sniffer = Sniffer::start(&network, word);
         for version in ["--http1.1", "--http2-prior-knowledge"] {
@@ -198,14 +217,17 @@ fn peers_are_who_they_say() {
     let path = report.to_string_lossy().into_owned();
     let strict = peer_authentication(None, "STRICT").to_string();
     let mut mesh = Mesh::up(&[("mesh.yaml", &manifests()), ("strict.yaml", &strict)], &["--report", &path]);
-    check_all(&mesh, &[
-        ("plain text is refused under STRICT, over IPv4 and IPv6", &plain_text_is_refused_under_strict),
-        ("plain text is accepted under PERMISSIVE", &plain_text_is_accepted_under_permissive),
-        ("strangers' certificates are refused", &strangers_are_refused),
-        ("post-quantum first, classical accepted", &groups_are_negotiated),
-        ("a server with a wrong name is refused", &a_server_with_a_wrong_name_is_refused),
-        ("a marker in the body is not on the wire", &nothing_is_readable_on_the_wire),
-    ]);
+    check_all(
+        &mesh,
+        &[
+            ("plain text is refused under STRICT, over IPv4 and IPv6", &plain_text_is_refused_under_strict),
+            ("plain text is accepted under PERMISSIVE", &plain_text_is_accepted_under_permissive),
+            ("strangers' certificates are refused", &strangers_are_refused),
+            ("post-quantum first, classical accepted", &groups_are_negotiated),
+            ("a server with a wrong name is refused", &a_server_with_a_wrong_name_is_refused),
+            ("a marker in the body is not on the wire", &nothing_is_readable_on_the_wire),
+        ],
+    );
     mesh.signal(Signal::INT);
     assert_eq!(mesh.wait_end().code(), Some(0));
     let text = fs::read_to_string(&report).expect("the report");
@@ -214,7 +236,8 @@ fn peers_are_who_they_say() {
     let share = report["mtls_share"].as_f64().expect("measured");
     assert!(0.0 < share && share < 1.0, "one plain client shows in what was measured: {text}");
     let edges = report["edges"].as_array().expect("edges");
-    let edge = |source: &str| edges.iter().find(|edge| edge["source"] == source && edge["destination"] == "default/open");
+    let edge =
+        |source: &str| edges.iter().find(|edge| edge["source"] == source && edge["destination"] == "default/open");
     assert_eq!(edge("default/client").expect("an edge")["mtls"], 1.0, "{text}");
     assert_eq!(edge("default/plain").or(edge("unknown")).expect("an edge")["mtls"], 0.0, "{text}");
 }
@@ -244,7 +267,8 @@ fn certificates_rotate_under_load() {
     let mesh = Mesh::up(&[("mesh.yaml", &workloads)], &["--cert-ttl", TTL]);
     let address = format!("{}:8080", mesh.addresses("echo").0);
     let load = |version: &str| -> Load {
-        let words = ["mizzen-peer", "load", "--url", "http://echo/", "--rps", "500", "--connections", "8", "--http", version];
+        let words =
+            ["mizzen-peer", "load", "--url", "http://echo/", "--rps", "500", "--connections", "8", "--http", version];
         mesh.spawn("client", &words)
     };
     let loads = [load("1"), load("2")];
@@ -259,7 +283,8 @@ fn certificates_rotate_under_load() {
         }
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
         let expired = seen.iter().filter(|(_, not_after)| *not_after < unix).count();
-        (seen.len() > ROTATIONS && expired >= ROTATIONS && began.elapsed().is_ok_and(|took| took.as_secs() >= 60)).then_some(())
+        (seen.len() > ROTATIONS && expired >= ROTATIONS && began.elapsed().is_ok_and(|took| took.as_secs() >= 60))
+            .then_some(())
     });
     let serials: BTreeSet<&String> = seen.iter().map(|(serial, _)| serial).collect();
     assert_eq!(serials.len(), seen.len(), "each certificate has its own serial: {seen:?}");

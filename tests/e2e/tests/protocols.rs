@@ -39,7 +39,10 @@ fn raw(mesh: &Mesh, arguments: &[&str]) -> Value {
 fn grpc_streams_every_way(mesh: &Mesh) {
     let url = "http://calls:9090";
     for kind in ["unary", "client-stream", "server-stream", "bidi"] {
-        let told = good(mesh, &["mizzen-peer", "grpc-client", "--url", url, "--kind", kind, "--calls", "3", "--messages", "50"]);
+        let told = good(
+            mesh,
+            &["mizzen-peer", "grpc-client", "--url", url, "--kind", kind, "--calls", "3", "--messages", "50"],
+        );
         assert_eq!(told["good"], 3, "{kind}: {told}");
     }
     for status in ["5", "14", "16"] {
@@ -47,13 +50,29 @@ fn grpc_streams_every_way(mesh: &Mesh) {
         assert_eq!(told["status"].to_string(), status, "{told}");
     }
     // A stream lives as long as both want it to, each message being answered before the next.
-    let told = good(mesh, &["mizzen-peer", "grpc-client", "--url", url, "--kind", "bidi", "--messages", "60", "--interval-ms", "100"]);
+    let told = good(
+        mesh,
+        &["mizzen-peer", "grpc-client", "--url", url, "--kind", "bidi", "--messages", "60", "--interval-ms", "100"],
+    );
     assert_eq!(told["messages"], 60, "{told}");
 }
 
 fn upgrades_become_bytes(mesh: &Mesh) {
     for upgrade in ["websocket", "echo"] {
-        let command = ["mizzen-peer", "ws-load", "--url", "http://echo/", "--connections", "5", "--interval-ms", "20", "--duration", "3", "--upgrade", upgrade];
+        let command = [
+            "mizzen-peer",
+            "ws-load",
+            "--url",
+            "http://echo/",
+            "--connections",
+            "5",
+            "--interval-ms",
+            "20",
+            "--duration",
+            "3",
+            "--upgrade",
+            upgrade,
+        ];
         let told = good(mesh, &command);
         assert!(told["received"].as_u64().is_some_and(|frames| frames >= 5 * 100), "{upgrade}: {told}");
     }
@@ -65,7 +84,8 @@ fn upgrades_become_bytes(mesh: &Mesh) {
 fn tcp_passes_as_it_is(mesh: &Mesh) {
     for port in [7000, 7001] {
         let connect = format!("bytes:{port}");
-        let told = good(mesh, &["mizzen-peer", "tcp-client", "--connect", &connect, "--send", "one\\r\\ntwo\\x00\\xff"]);
+        let told =
+            good(mesh, &["mizzen-peer", "tcp-client", "--connect", &connect, "--send", "one\\r\\ntwo\\x00\\xff"]);
         assert_eq!(told["received"], "one\\r\\ntwo\\x00\\xff", "half-closed after sending: {told}");
         let long = "0123456789abcdef".repeat(4096);
         let told = good(mesh, &["mizzen-peer", "tcp-client", "--connect", &connect, "--send", &long]);
@@ -73,9 +93,14 @@ fn tcp_passes_as_it_is(mesh: &Mesh) {
     }
     for port in [2500, 2501] {
         let connect = format!("greeter:{port}");
-        let command = ["mizzen-peer", "tcp-client", "--connect", &connect, "--expect", "220 ready\\r\\n", "--send", "hello"];
+        let command =
+            ["mizzen-peer", "tcp-client", "--connect", &connect, "--expect", "220 ready\\r\\n", "--send", "hello"];
         let told = good(mesh, &command);
-        assert_eq!((&told["banner"], &told["received"]), (&"220 ready\\r\\n".into(), &"hello".into()), "port {port}: {told}");
+        assert_eq!(
+            (&told["banner"], &told["received"]),
+            (&"220 ready\\r\\n".into(), &"hello".into()),
+            "port {port}: {told}"
+        );
     }
 }
 
@@ -106,17 +131,25 @@ fn versions_meet(mesh: &Mesh) {
     for (version, url, upstream) in cases {
         let answer = mesh.ask("client", &[version, "-d", "a body", url]);
         assert_eq!(answer["version"], upstream, "{version} {url}: {answer}");
-        assert_eq!((&answer["method"], &answer["body_bytes"]), (&"POST".into(), &6.into()), "{version} {url}: {answer}");
+        assert_eq!(
+            (&answer["method"], &answer["body_bytes"]),
+            (&"POST".into(), &6.into()),
+            "{version} {url}: {answer}"
+        );
     }
     // HTTP/1.0 knows no chunks and ends with the connection.
     let told = raw(mesh, &["--send", "GET /?chunked=1 HTTP/1.0\\r\\nhost: echo\\r\\n\\r\\n"]);
     let text = told["received"].to_string();
-    assert!(text.contains(" 200 ") && !text.to_lowercase().contains("transfer-encoding") && told["end"] == "eof", "{told}");
+    assert!(
+        text.contains(" 200 ") && !text.to_lowercase().contains("transfer-encoding") && told["end"] == "eof",
+        "{told}"
+    );
 }
 
 fn chunks_trailers_and_continue(mesh: &Mesh) {
     for version in ["--http1.1", "--http2-prior-knowledge"] {
-        let answer = mesh.ask("client", &[version, "-H", "transfer-encoding: chunked", "-d", "chunked body", "http://echo/"]);
+        let answer =
+            mesh.ask("client", &[version, "-H", "transfer-encoding: chunked", "-d", "chunked body", "http://echo/"]);
         assert_eq!(answer["body_bytes"], 12, "{version}: {answer}");
         let (status, text) = mesh.curl("client", &[version, "-i", "http://echo/?trailers=1&bytes=100000"]);
         assert_eq!(status, 200, "{version}");
@@ -133,7 +166,8 @@ fn chunks_trailers_and_continue(mesh: &Mesh) {
     let head = "POST / HTTP/1.1\\r\\nhost: echo\\r\\nexpect: 100-continue\\r\\ncontent-length: 4\\r\\n\\r\\n";
     let told = raw(mesh, &["--send", head, "--until", "\\r\\n\\r\\n"]);
     assert!(told["received"].as_str().is_some_and(|text| text.starts_with("HTTP/1.1 100")), "{told}");
-    let answer = mesh.ask("client", &["-H", "expect: 100-continue", "--expect100-timeout", "15", "-d", "1234", "http://echo/"]);
+    let answer =
+        mesh.ask("client", &["-H", "expect: 100-continue", "--expect100-timeout", "15", "-d", "1234", "http://echo/"]);
     assert_eq!(answer["body_bytes"], 4, "{answer}");
 }
 
@@ -156,7 +190,8 @@ fn large_bodies_are_handed_through(mesh: &Mesh) {
             good(mesh, &["mizzen-peer", kind, "--url", "http://echo/", "--http", version, "--bytes", "1000000"]);
             assert!(proxies.iter().all(Process::forget_peak), "the peak can be reset");
             let before = proxies.each_ref().map(|proxy| kib(proxy, "VmRSS"));
-            let told = good(mesh, &["mizzen-peer", kind, "--url", "http://echo/", "--http", version, "--bytes", "104857600"]);
+            let told =
+                good(mesh, &["mizzen-peer", kind, "--url", "http://echo/", "--http", version, "--bytes", "104857600"]);
             for (proxy, before) in proxies.iter().zip(before) {
                 let peak = kib(proxy, "VmHWM");
                 assert!(peak <= before + GROWTH_KIB_MAX, "{kind} {version}: {before} → {peak} KiB: {told}");
@@ -172,7 +207,8 @@ fn idle_connections_are_small(mesh: &Mesh) {
         let proxies = pair(mesh);
         let before: u64 = proxies.iter().map(|proxy| kib(proxy, "VmRSS")).sum();
         let count = CONNECTIONS.to_string();
-        let command = ["mizzen-peer", "idle", "--url", "http://echo/", "--http", version, "--connections", &count, "--ask-again"];
+        let command =
+            ["mizzen-peer", "idle", "--url", "http://echo/", "--http", version, "--connections", &count, "--ask-again"];
         let idle = mesh.spawn("client", &command);
         idle.wait_line("\"open\":1000");
         let after: u64 = proxies.iter().map(|proxy| kib(proxy, "VmRSS")).sum();
@@ -185,7 +221,10 @@ fn idle_connections_are_small(mesh: &Mesh) {
 }
 
 fn long_connections_are_spread(mesh: &Mesh) {
-    let load = mesh.spawn("client", &["mizzen-peer", "h2-long", "--url", "http://echo/", "--connections", "8", "--rps", "400", "--duration", "12"]);
+    let load = mesh.spawn(
+        "client",
+        &["mizzen-peer", "h2-long", "--url", "http://echo/", "--connections", "8", "--rps", "400", "--duration", "12"],
+    );
     let per_worker = || {
         let (_, text) = mesh.curl("client", &["http://127.0.0.1:15000/connections"]);
         let told: Value = serde_json::from_str(&text).ok()?;
@@ -230,8 +269,21 @@ fn slow_heads(mesh: &Mesh) -> Load {
 }
 
 fn headers_of_the_edge(mesh: &Mesh) {
-    let answer = mesh.ask("client", &["-H", "x-request-id: 7b0d7f5e-8a0f-4c9e-9c1c-2f5f0d6f1a11", "-H", "x-forwarded-for: 192.0.2.9", "http://echo/"]);
-    assert_eq!(header(&answer, "x-request-id"), "7b0d7f5e-8a0f-4c9e-9c1c-2f5f0d6f1a11", "inside the mesh it is kept: {answer}");
+    let answer = mesh.ask(
+        "client",
+        &[
+            "-H",
+            "x-request-id: 7b0d7f5e-8a0f-4c9e-9c1c-2f5f0d6f1a11",
+            "-H",
+            "x-forwarded-for: 192.0.2.9",
+            "http://echo/",
+        ],
+    );
+    assert_eq!(
+        header(&answer, "x-request-id"),
+        "7b0d7f5e-8a0f-4c9e-9c1c-2f5f0d6f1a11",
+        "inside the mesh it is kept: {answer}"
+    );
     assert_eq!(header(&answer, "x-forwarded-proto"), "http", "{answer}");
     let generated = mesh.ask("client", &["http://echo/"]);
     assert_eq!(header(&generated, "x-request-id").len(), 36, "{generated}");
@@ -241,17 +293,20 @@ fn headers_of_the_edge(mesh: &Mesh) {
 fn protocols_pass_both_sidecars() {
     let mesh = Mesh::up(&[("mesh.yaml", &manifests())], &[]);
     let slow = std::cell::RefCell::new(Some(slow_heads(&mesh)));
-    check_all(&mesh, &[
-        ("gRPC: unary, client, server and bidirectional streams", &grpc_streams_every_way),
-        ("WebSocket and other upgrades", &upgrades_become_bytes),
-        ("TCP with half-close, server first", &tcp_passes_as_it_is),
-        ("HTTP whose first byte comes after 2.5 s is HTTP", &late_first_bytes_are_still_http),
-        ("HTTP/1.0, 1.1 and 2, in and out", &versions_meet),
-        ("chunks, trailers, 100-continue", &chunks_trailers_and_continue),
-        ("request ids and forwarding headers", &headers_of_the_edge),
-        ("100 MB each way within 8 MB", &large_bodies_are_handed_through),
-        ("1,000 idle connections within the budget", &idle_connections_are_small),
-        ("8 long connections on 2 workers", &long_connections_are_spread),
-        ("slow heads are cut, others served", &|mesh| slow_heads_are_cut(mesh, slow.take().expect("begun once"))),
-    ]);
+    check_all(
+        &mesh,
+        &[
+            ("gRPC: unary, client, server and bidirectional streams", &grpc_streams_every_way),
+            ("WebSocket and other upgrades", &upgrades_become_bytes),
+            ("TCP with half-close, server first", &tcp_passes_as_it_is),
+            ("HTTP whose first byte comes after 2.5 s is HTTP", &late_first_bytes_are_still_http),
+            ("HTTP/1.0, 1.1 and 2, in and out", &versions_meet),
+            ("chunks, trailers, 100-continue", &chunks_trailers_and_continue),
+            ("request ids and forwarding headers", &headers_of_the_edge),
+            ("100 MB each way within 8 MB", &large_bodies_are_handed_through),
+            ("1,000 idle connections within the budget", &idle_connections_are_small),
+            ("8 long connections on 2 workers", &long_connections_are_spread),
+            ("slow heads are cut, others served", &|mesh| slow_heads_are_cut(mesh, slow.take().expect("begun once"))),
+        ],
+    );
 }

@@ -73,7 +73,8 @@ fn mesh(http: &str) -> Mesh {
 /// Which version answered.
 fn version(mesh: &Mesh, arguments: &[&str]) -> String {
     let (status, body) = mesh.curl("client", arguments);
-    let name = serde_json::from_str::<serde_json::Value>(&body).ok().and_then(|json| Some(json["name"].as_str()?.to_owned()));
+    let name =
+        serde_json::from_str::<serde_json::Value>(&body).ok().and_then(|json| Some(json["name"].as_str()?.to_owned()));
     name.unwrap_or_else(|| format!("{status}: {body}"))
 }
 
@@ -155,10 +156,8 @@ fn headers_and_paths_are_rewritten() {
 #[test]
 fn a_timeout_answers_504_and_not_before_its_time() {
     let mesh = mesh("  - timeout: 0.5s\n    route: [{destination: {host: echo, subset: v1, port: {number: 80}}}]\n");
-    let output = mesh.exec(
-        "client",
-        &["curl", "-s", "-w", "\n%{http_code} %{time_total}", "http://echo/?delay_ms=5000"],
-    );
+    let output =
+        mesh.exec("client", &["curl", "-s", "-w", "\n%{http_code} %{time_total}", "http://echo/?delay_ms=5000"]);
     let (body, figures) = output.out.rsplit_once('\n').expect("figures");
     let (status, seconds) = figures.split_once(' ').expect("two figures");
     assert_eq!(status, "504", "{output:?}");
@@ -177,7 +176,12 @@ fn retries_are_made_and_counted_at_the_server() {
     assert!(body.contains("\"3\""), "the attempt count reaches the server: {body}");
     let (status, _) = mesh.curl("client", &["http://echo/?status=503"]);
     assert_eq!(status, 503, "when all tries fail, the last answer is the client's");
-    mesh.apply("routes.yaml", &virtual_service("  - retries: {attempts: 0}\n    route: [{destination: {host: echo, subset: v1, port: {number: 80}}}]\n"));
+    mesh.apply(
+        "routes.yaml",
+        &virtual_service(
+            "  - retries: {attempts: 0}\n    route: [{destination: {host: echo, subset: v1, port: {number: 80}}}]\n",
+        ),
+    );
     let (status, _) = mesh.curl("client", &["http://echo/?fail_first=1&key=b"]);
     assert_eq!(status, 503, "attempts 0 switches retries off");
 }
@@ -186,13 +190,34 @@ fn retries_are_made_and_counted_at_the_server() {
 fn fifty_edits_under_load_lose_nothing() {
     let mesh = mesh(TO_V1);
     let load = |version: &str| {
-        mesh.spawn("client", &["mizzen-peer", "load", "--url", "http://echo/", "--rps", "500", "--connections", "16", "--http", version, "--duration", "25"])
+        mesh.spawn(
+            "client",
+            &[
+                "mizzen-peer",
+                "load",
+                "--url",
+                "http://echo/",
+                "--rps",
+                "500",
+                "--connections",
+                "16",
+                "--http",
+                version,
+                "--duration",
+                "25",
+            ],
+        )
     };
     let (http1, http2) = (load("1"), load("2"));
     eventually("the first answer", || (version(&mesh, &["http://echo/"]) == "v1").then_some(()));
     for edit in 0..50 {
         let subset = if edit % 2 == 0 { "v2" } else { "v1" };
-        mesh.apply("routes.yaml", &virtual_service(&format!("  - route: [{{destination: {{host: echo, subset: {subset}, port: {{number: 80}}}}}}]\n")));
+        mesh.apply(
+            "routes.yaml",
+            &virtual_service(&format!(
+                "  - route: [{{destination: {{host: echo, subset: {subset}, port: {{number: 80}}}}}}]\n"
+            )),
+        );
         assert_eq!(version(&mesh, &["http://echo/"]), subset, "edit {edit} is in force");
     }
     for load in [http1, http2] {

@@ -58,7 +58,8 @@ async fn runtime_objects_go_as_a_list() {
     let (asked, generation) = exchange("put", &answer, async |mizzend| mizzend.put_runtime(&objects).await).await;
     assert_eq!(generation.expect("an answer"), 3);
     assert!(
-        asked.starts_with("PUT /v1/runtime ") && asked.ends_with(r#"{"apiVersion":"v1","items":[{"kind":"Pod"}],"kind":"List"}"#),
+        asked.starts_with("PUT /v1/runtime ")
+            && asked.ends_with(r#"{"apiVersion":"v1","items":[{"kind":"Pod"}],"kind":"List"}"#),
         "{asked}"
     );
 }

@@ -67,10 +67,12 @@ fn the_verdict_names_each_shortcoming() {
     let run = |requests, failures, ready| {
         let figures = Figures { requests, failures, ..Figures::default() };
         let totals = Totals([edge("shop/a", figures)].into());
-        shortcomings(&report(&totals, &[workload(ready)], &BTreeMap::new(), &Convergence::default()), ready > 0)
+        let workloads = [workload(ready)];
+        let report = report(&totals, &workloads, &BTreeMap::new(), &Convergence::default());
+        shortcomings(&report, (ready == 0).then_some(&workloads))
     };
     assert_eq!(run(100, 0, 1), Vec::<String>::new());
     assert_eq!(run(99, 0, 1), ["99 requests passed, expected 100 at least"]);
     assert_eq!(run(100, 1, 1), ["1 of 100 requests from shop/a to shop/b failed"]);
-    assert_eq!(run(100, 0, 0), ["not all workloads became ready: shop/b"]);
+    assert_eq!(run(100, 0, 0), ["not all workloads became ready in time", "shop/b is not ready: starting"]);
 }

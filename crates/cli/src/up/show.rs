@@ -51,7 +51,7 @@ impl Show {
                     *drawn = Some(Instant::now());
                 }
             }
-            Kind::Lines(lines) => lines.news(status).iter().for_each(|line| print(line)),
+            Kind::Lines(lines) => lines.news(status, Instant::now()).iter().for_each(|line| print(line)),
             Kind::Closed => {}
         }
     }

@@ -165,7 +165,7 @@ impl Supervisor {
                 Some((run, report)) = self.queues.reports.recv() => self.record(run, report),
                 Ok(()) = self.queues.config.changed() => self.replan(),
                 Some(news) = self.news.1.recv() => self.hear(news),
-                Some(usages) = self.usages.1.recv() => self.meter.usage(usages, Instant::now()),
+                Some(usages) = self.usages.1.recv() => self.measured(usages),
                 Some(call) = self.calls.recv() => {
                     if self.answer(call, &status) {
                         return Ok(End::Asked);
@@ -229,7 +229,6 @@ impl Supervisor {
     fn record(&mut self, run: ProxyRun, report: EdgeReport) {
         if let Some(replica) = self.fleet.replica(run.0) {
             self.ledger.record(run, IpAddr::V4(replica.pod.ipv4), report);
-            self.meter.edges(self.ledger.totals(), Instant::now());
         }
     }
 
@@ -338,9 +337,23 @@ impl Supervisor {
         });
     }
 
+    /// The end of a measurement: every proxy's counters were asked for before.
+    fn measured(&mut self, usages: Usages) {
+        self.record_all();
+        self.meter.edges(self.ledger.totals(), Instant::now());
+        self.meter.usage(usages, Instant::now());
+    }
+
+    /// Takes what reports are waiting.
+    fn record_all(&mut self) {
+        while let Ok((run, report)) = self.queues.reports.try_recv() {
+            self.record(run, report);
+        }
+    }
+
     /// The moment from which `--for` counts; failures before it are nobody's fault.
     async fn notice_readiness(&mut self) {
-        if self.start.is_some() || !self.is_ready() {
+        if self.start.is_some() || !self.is_ready() || !self.fleet.is_settled() {
             return;
         }
         self.count_everything().await;
@@ -363,9 +376,7 @@ impl Supervisor {
                 _ = &mut ask => break,
             }
         }
-        while let Ok((run, report)) = self.queues.reports.try_recv() {
-            self.record(run, report);
-        }
+        self.record_all();
     }
 
     fn is_ready(&self) -> bool {
@@ -442,7 +453,8 @@ impl Supervisor {
             return Ok(ExitCode::SUCCESS);
         }
         self.show.close();
-        let mut shortcomings = report::shortcomings(&report, self.start.is_some());
+        let mut shortcomings =
+            report::shortcomings(&report, self.start.is_none().then(|| self.fleet.view()).as_deref());
         if end == End::Asked {
             shortcomings.insert(0, "interrupted before the time was up".to_owned());
         }

@@ -21,7 +21,7 @@ pub(crate) const INBOUND_PASSTHROUGH: &str = "InboundPassthroughCluster";
 pub(crate) const BLACK_HOLE: &str = "BlackHoleCluster";
 
 /// Idle connections to unknown places are kept for less long than others (Istio).
-const PASSTHROUGH_IDLE: Duration = Duration::from_secs(300);
+const PASSTHROUGH_IDLE: Duration = Duration::from_mins(5);
 
 /// The source address of connections to the application, by which capture tells them apart (Istio).
 const BIND_V4: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 6);

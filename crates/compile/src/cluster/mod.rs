@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use envoy_types::pb::envoy::config::cluster::v3::CircuitBreakers;
 use envoy_types::pb::envoy::config::cluster::v3::circuit_breakers::Thresholds;
-use envoy_types::pb::envoy::config::core::v3::{Http1ProtocolOptions, Http2ProtocolOptions, HttpProtocolOptions as Common};
+use envoy_types::pb::envoy::config::core::v3::{
+    Http1ProtocolOptions, Http2ProtocolOptions, HttpProtocolOptions as Common,
+};
 use envoy_types::pb::envoy::extensions::upstreams::http::v3::HttpProtocolOptions;
 use envoy_types::pb::envoy::extensions::upstreams::http::v3::http_protocol_options::explicit_http_config::ProtocolConfig;
 use envoy_types::pb::envoy::extensions::upstreams::http::v3::http_protocol_options::{
@@ -60,7 +62,12 @@ fn http_options(protocol: Protocol, idle_timeout: Option<Duration>) -> Option<(S
 /// No limits, as Istio has it; left out, Envoy's 1024 connections and 3 retries would hold.
 fn no_limits() -> CircuitBreakers {
     let max = Some(u32_value(u32::MAX));
-    let thresholds =
-        Thresholds { max_connections: max, max_pending_requests: max, max_requests: max, max_retries: max, ..Thresholds::default() };
+    let thresholds = Thresholds {
+        max_connections: max,
+        max_pending_requests: max,
+        max_requests: max,
+        max_retries: max,
+        ..Thresholds::default()
+    };
     CircuitBreakers { thresholds: vec![thresholds], ..CircuitBreakers::default() }
 }

@@ -3,7 +3,9 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use envoy_types::pb::envoy::config::cluster::v3::cluster::{CommonLbConfig, DiscoveryType, DnsLookupFamily, EdsClusterConfig, LbPolicy};
+use envoy_types::pb::envoy::config::cluster::v3::cluster::{
+    CommonLbConfig, DiscoveryType, DnsLookupFamily, EdsClusterConfig, LbPolicy,
+};
 use envoy_types::pb::envoy::config::core::v3::TransportSocket;
 use envoy_types::pb::envoy::r#type::v3::Percent;
 use mizzen_world::destination_rule::{DestinationRule, LoadBalancer, Subset};
@@ -18,7 +20,9 @@ use crate::resource::{Kind, Resource};
 use crate::scope::{Capabilities, ProxyKind};
 use crate::tls::{self, Peer};
 use crate::wire::build::{ads, duration};
-use crate::wire::{Cluster, ClusterLoadAssignment, ClusterType, LocalityLbEndpoints, Metadata, SocketMatch, Struct, Value};
+use crate::wire::{
+    Cluster, ClusterLoadAssignment, ClusterType, LocalityLbEndpoints, Metadata, SocketMatch, Struct, Value,
+};
 
 /// All that the clusters of one service are made from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -114,7 +118,12 @@ impl ClusterView {
 
     /// Mutual TLS with every endpoint that takes it. Where endpoints are not told apart (original destination), with all or
     /// with none.
-    fn transport(&self, port: &PortSpec, subset: Option<&Subset>, reach: Reach) -> (Vec<SocketMatch>, Option<TransportSocket>) {
+    fn transport(
+        &self,
+        port: &PortSpec,
+        subset: Option<&Subset>,
+        reach: Reach,
+    ) -> (Vec<SocketMatch>, Option<TransportSocket>) {
         let coverage = self.peers.as_ref().map(|peers| peers.coverage).unwrap_or_default();
         let external = self.service.registry == Registry::Entry { external: true };
         if !self.mesh.auto_mtls || external || coverage == Coverage::Nothing {
@@ -138,10 +147,7 @@ impl ClusterView {
     fn peer(&self) -> Peer<'_> {
         let identities = self.peers.iter().flat_map(|peers| &peers.identities);
         let names: Vec<&Arc<str>> = identities.chain(&self.service.subject_alt_names).collect();
-        match names.is_empty() {
-            true => Peer::Domains(self.mesh.trust_domains().collect()),
-            false => Peer::OneOf(names),
-        }
+        if names.is_empty() { Peer::Domains(self.mesh.trust_domains().collect()) } else { Peer::OneOf(names) }
     }
 
     /// ALPN towards a workload of the mesh: its inbound side tells protocols apart by it. With the `istio.alpn` filter the
@@ -197,5 +203,8 @@ fn socket_matches(mutual: TransportSocket) -> Vec<SocketMatch> {
 
 /// A single endpoint, as a `STATIC` cluster lists it.
 pub(super) fn localities_of(ip: IpAddr, port: u16) -> Vec<LocalityLbEndpoints> {
-    vec![LocalityLbEndpoints { lb_endpoints: vec![lb_endpoint_at(ip.to_string(), port)], ..LocalityLbEndpoints::default() }]
+    vec![LocalityLbEndpoints {
+        lb_endpoints: vec![lb_endpoint_at(ip.to_string(), port)],
+        ..LocalityLbEndpoints::default()
+    }]
 }

@@ -58,15 +58,19 @@ const JSON_FORMAT: [(&str, &str); 24] = [
 ];
 
 /// Idle client connections are closed after this (Istio).
-const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
+const IDLE_TIMEOUT: Duration = Duration::from_hours(1);
 
 /// On which side of a workload HTTP is handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {
-    Outbound { alpn: bool },
+    Outbound {
+        alpn: bool,
+    },
     Inbound,
     /// The edge: the peer's address is the client's.
-    Gateway { alpn: bool },
+    Gateway {
+        alpn: bool,
+    },
 }
 
 /// The name of a route configuration that is discovered.
@@ -172,10 +176,8 @@ impl AlpnConfig {
             ["istio-http/1.1", "istio", "http/1.1"],
             ["istio-h2", "istio", "h2"],
         ];
-        let overrides = (0..).zip(lists).map(|(protocol, list)| AlpnOverride {
-            protocol,
-            alpn: list.map(str::to_owned).to_vec(),
-        });
+        let overrides =
+            (0..).zip(lists).map(|(protocol, list)| AlpnOverride { protocol, alpn: list.map(str::to_owned).to_vec() });
         AlpnConfig { overrides: overrides.collect() }
     }
 }
@@ -222,10 +224,8 @@ fn log_format(log: &AccessLog) -> LogFormat {
     let text = log.format.as_deref().unwrap_or(TEXT_FORMAT);
     // A line of the user's own format ends like any other.
     let newline = if text.ends_with('\n') { "" } else { "\n" };
-    let source = DataSource {
-        specifier: Some(Specifier::InlineString(format!("{text}{newline}"))),
-        ..DataSource::default()
-    };
+    let source =
+        DataSource { specifier: Some(Specifier::InlineString(format!("{text}{newline}"))), ..DataSource::default() };
     LogFormat { json: None, text: Some(source) }
 }
 

@@ -160,11 +160,8 @@ impl ServiceListenerView {
         let name = format!("{}_{}", ip_text(ip), port.number);
         let host = self.service.host();
         let cluster = outbound_name(port.number, None, host);
-        let bytes = FilterChain {
-            name: cluster.clone(),
-            filters: vec![tcp(&self.mesh, &cluster)],
-            ..FilterChain::default()
-        };
+        let bytes =
+            FilterChain { name: cluster.clone(), filters: vec![tcp(&self.mesh, &cluster)], ..FilterChain::default() };
         let listener = Listener {
             address: Some(address(ip.to_string(), port.number)),
             traffic_direction: TrafficDirection::Outbound as i32,

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use envoy_types::pb::envoy::config::core::v3::DataSource;
 use envoy_types::pb::envoy::config::core::v3::data_source::Specifier;
-use envoy_types::pb::envoy::config::route::v3::route_action::{ClusterSpecifier, HostRewriteSpecifier, MaxStreamDuration};
+use envoy_types::pb::envoy::config::route::v3::route_action::{
+    ClusterSpecifier, HostRewriteSpecifier, MaxStreamDuration,
+};
 use envoy_types::pb::envoy::config::route::v3::weighted_cluster::ClusterWeight;
 use envoy_types::pb::envoy::config::route::v3::weighted_cluster::cluster_weight::HostRewriteSpecifier as WeightedRewrite;
 use envoy_types::pb::envoy::config::route::v3::{Decorator, RouteAction as Forward, WeightedCluster};
@@ -29,7 +31,7 @@ pub(crate) fn default_route(cluster: String, operation: String, mesh: &MeshSetti
         name: "default".to_owned(),
         matched: Some(everything()),
         action: Some(RouteAction::Forward(Box::new(forward))),
-        decorator: decorator(operation),
+        decorator: Some(decorator(operation)),
         ..Route::default()
     }
 }
@@ -55,8 +57,8 @@ pub(super) fn response(status: u16, body: &[u8]) -> DirectResponse {
     }
 }
 
-pub(super) fn decorator(operation: String) -> Option<Decorator> {
-    Some(Decorator { operation, ..Decorator::default() })
+pub(super) fn decorator(operation: String) -> Decorator {
+    Decorator { operation, ..Decorator::default() }
 }
 
 /// To one place or several, within `timeout`; none is written as 0, for Envoy's own default would be 15 s.
@@ -153,10 +155,8 @@ pub(super) fn cluster_of(to: &Destination, services: &Destinations, listener: u1
 fn rewrite_path(action: &mut Forward, path: &str, matched: Option<&HttpMatch>) {
     match matched.and_then(|matched| matched.uri.as_ref()) {
         Some(StringMatch::Regex(pattern)) => {
-            action.regex_rewrite = Some(RegexMatchAndSubstitute {
-                pattern: Some(regex(pattern)),
-                substitution: path.to_owned(),
-            });
+            action.regex_rewrite =
+                Some(RegexMatchAndSubstitute { pattern: Some(regex(pattern)), substitution: path.to_owned() });
         }
         _ => path.clone_into(&mut action.prefix_rewrite),
     }

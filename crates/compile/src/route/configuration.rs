@@ -41,10 +41,8 @@ impl View for RoutesView {
     fn compile(&self) -> Vec<Arc<Resource>> {
         let mut resources = Vec::new();
         if self.vhds {
-            let message = RouteConfiguration {
-                vhds: Some(Vhds { config_source: Some(ads()) }),
-                ..configuration(&self.name)
-            };
+            let message =
+                RouteConfiguration { vhds: Some(Vhds { config_source: Some(ads()) }), ..configuration(&self.name) };
             resources.push(Resource::encode(Kind::Routes, self.name.clone(), &message));
         }
         if let Some(host) = self.fallback() {

@@ -17,7 +17,7 @@ pub(super) struct Listed {
 pub(super) fn listed<'a>(levels: impl IntoIterator<Item = &'a Ops>) -> Listed {
     let mut listed = Listed::default();
     for ops in levels {
-        listed.remove.extend(ops.remove.iter().filter(|name| !is_pseudo(name)).map(|name| name.to_string()));
+        listed.remove.extend(ops.remove.iter().filter(|name| !is_pseudo(name)).map(ToString::to_string));
         let set = ops.set.iter().map(|pair| (pair, HeaderAppendAction::OverwriteIfExistsOrAdd));
         let add = ops.add.iter().map(|pair| (pair, HeaderAppendAction::AppendIfExistsOrAdd));
         let values = set.chain(add).filter(|((name, _), _)| !is_host(name) && !is_pseudo(name));

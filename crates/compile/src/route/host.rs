@@ -24,8 +24,7 @@ pub(crate) fn host_name(config: &str, host: &str, port: u16) -> String {
 }
 
 fn encode(config: &str, host: &str, port: u16, domains: Vec<String>, routes: Vec<Route>) -> Arc<Resource> {
-    let message =
-        VirtualHost { name: format!("{host}:{port}"), domains, routes, include_request_attempt_count: true };
+    let message = VirtualHost { name: format!("{host}:{port}"), domains, routes, include_request_attempt_count: true };
     Resource::encode(Kind::VirtualHost, host_name(config, host, port), &message)
 }
 
@@ -68,22 +67,18 @@ impl View for ServiceHostView {
 impl ServiceHostView {
     fn routes(&self, port: &PortSpec) -> Vec<Route> {
         let host = self.service.host();
-        match self.rule.as_deref().filter(|rule| rule.refused || !rule.http.is_empty()) {
-            Some(rule) => {
-                let audience = Audience {
-                    mesh: &self.mesh,
-                    port: port.number,
-                    source: self.source.as_ref(),
-                    gateways: None,
-                    destinations: &self.destinations,
-                };
-                routes(rule, audience).into_iter().map(|ruled| ruled.route).collect()
-            }
-            None => {
-                let cluster = outbound_name(port.number, None, host);
-                vec![default_route(cluster, format!("{host}:{}/*", port.number), &self.mesh, true)]
-            }
-        }
+        let Some(rule) = self.rule.as_deref().filter(|rule| rule.refused || !rule.http.is_empty()) else {
+            let cluster = outbound_name(port.number, None, host);
+            return vec![default_route(cluster, format!("{host}:{}/*", port.number), &self.mesh, true)];
+        };
+        let audience = Audience {
+            mesh: &self.mesh,
+            port: port.number,
+            source: self.source.as_ref(),
+            gateways: None,
+            destinations: &self.destinations,
+        };
+        routes(rule, audience).into_iter().map(|ruled| ruled.route).collect()
     }
 
     /// Every name and address under which the port is called.
@@ -93,7 +88,7 @@ impl ServiceHostView {
         if service.is_kubernetes() {
             domains.push(format!("{}.", service.host()));
         }
-        domains.extend(self.short_names.iter().map(|name| name.to_string()));
+        domains.extend(self.short_names.iter().map(ToString::to_string));
         if service.is_headless() {
             domains.push(format!("*.{}", service.host()));
         }

@@ -24,10 +24,8 @@ pub(super) fn route_match(written: &HttpMatch) -> RouteMatch {
         Some(StringMatch::Regex(pattern)) => PathSpecifier::SafeRegex(regex(pattern)),
     };
     let pseudo = [(":method", &written.method), (":scheme", &written.scheme), (":authority", &written.authority)];
-    let mut headers: Vec<HeaderMatcher> = pseudo
-        .into_iter()
-        .filter_map(|(name, wanted)| wanted.as_ref().map(|wanted| header(name, wanted)))
-        .collect();
+    let mut headers: Vec<HeaderMatcher> =
+        pseudo.into_iter().filter_map(|(name, wanted)| wanted.as_ref().map(|wanted| header(name, wanted))).collect();
     headers.extend(written.headers.iter().map(|(name, wanted)| header(name, wanted)));
     headers.extend(written.without_headers.iter().map(without));
     RouteMatch {
@@ -74,9 +72,8 @@ fn string_matcher(wanted: &StringMatch) -> Option<StringMatcher> {
         StringMatch::Present => None,
         StringMatch::Exact(value) => Some(exact(value)),
         StringMatch::Prefix(value) => Some(prefix(value)),
-        StringMatch::Regex(pattern) => Some(StringMatcher {
-            match_pattern: Some(MatchPattern::SafeRegex(regex(pattern))),
-            ignore_case: false,
-        }),
+        StringMatch::Regex(pattern) => {
+            Some(StringMatcher { match_pattern: Some(MatchPattern::SafeRegex(regex(pattern))), ignore_case: false })
+        }
     }
 }

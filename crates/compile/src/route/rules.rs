@@ -139,7 +139,7 @@ fn route(
                 [only] => cluster_authority(&cluster_of(only, audience.destinations, audience.port)),
                 _ => format!("{}:{}", rule.age.object.name, audience.port),
             };
-            route.decorator = decorator(format!("{name}{}", operation_path(matched)));
+            route.decorator = Some(decorator(format!("{name}{}", operation_path(matched))));
             RouteAction::Forward(Box::new(action))
         }
     });

@@ -95,10 +95,7 @@ fn a_sidecar_gets_these_resources() {
          outbound|9080|v1|reviews.default.svc.cluster.local outbound|9080|v2|reviews.default.svc.cluster.local \
          outbound|9080||productpage.default.svc.cluster.local outbound|9080||reviews.default.svc.cluster.local"
     );
-    assert_eq!(
-        of(Kind::Listener),
-        "0.0.0.0_9080 10.96.0.12_5432 10.96.0.12_7000 virtualInbound virtualOutbound"
-    );
+    assert_eq!(of(Kind::Listener), "0.0.0.0_9080 10.96.0.12_5432 10.96.0.12_7000 virtualInbound virtualOutbound");
     assert_eq!(of(Kind::Routes), "9080 db.data.svc.cluster.local:7000");
     assert_eq!(
         of(Kind::VirtualHost),
@@ -157,14 +154,23 @@ fn a_split_names_clusters_weights_and_provenance() {
 #[test]
 fn endpoints_carry_health_workload_and_tls_mode() {
     let set = compile(BOOKINFO, &page());
-    let load: ClusterLoadAssignment =
-        decode(&set, Kind::Endpoints, "outbound|9080||reviews.default.svc.cluster.local");
+    let load: ClusterLoadAssignment = decode(&set, Kind::Endpoints, "outbound|9080||reviews.default.svc.cluster.local");
     let [locality] = &load.endpoints[..] else { panic!("{load:#?}") };
     let texts: Vec<String> = locality.lb_endpoints.iter().map(|endpoint| format!("{endpoint:?}")).collect();
     assert_eq!(texts.len(), 2);
-    assert!(texts[0].contains("10.244.0.2") && texts[0].contains("tlsMode") && texts[0].contains("health_status: Healthy"), "{}", texts[0]);
+    assert!(
+        texts[0].contains("10.244.0.2") && texts[0].contains("tlsMode") && texts[0].contains("health_status: Healthy"),
+        "{}",
+        texts[0]
+    );
     assert!(texts[0].contains("reviews-v1;default;reviews;v1;Kubernetes"), "{}", texts[0]);
-    assert!(texts[1].contains("10.244.0.3") && !texts[1].contains("tlsMode") && texts[1].contains("health_status: Unhealthy"), "{}", texts[1]);
+    assert!(
+        texts[1].contains("10.244.0.3")
+            && !texts[1].contains("tlsMode")
+            && texts[1].contains("health_status: Unhealthy"),
+        "{}",
+        texts[1]
+    );
     let v2: ClusterLoadAssignment = decode(&set, Kind::Endpoints, "outbound|9080|v2|reviews.default.svc.cluster.local");
     assert_eq!(v2.endpoints[0].lb_endpoints.len(), 1);
 }
@@ -191,7 +197,10 @@ fn a_client_without_vhds_gets_the_same_hosts_inline() {
     let separate = routes(&with, "9080");
     assert!(separate.vhds.is_some() && separate.virtual_hosts.is_empty());
     let hosts: Vec<_> = inline.virtual_hosts.iter().map(|host| host.name.clone()).collect();
-    assert_eq!(hosts, ["allow_any", "productpage.default.svc.cluster.local:9080", "reviews.default.svc.cluster.local:9080"]);
+    assert_eq!(
+        hosts,
+        ["allow_any", "productpage.default.svc.cluster.local:9080", "reviews.default.svc.cluster.local:9080"]
+    );
     for host in inline.virtual_hosts {
         assert_eq!(virtual_host(&with, &format!("9080/{}", host.name)), host);
     }

@@ -83,7 +83,11 @@ fn where_nobody_is_meshed_there_is_no_tls() {
 #[test]
 fn protocols_decide_http_options_and_alpn() {
     let cases: [(&str, Option<&str>, &[&str]); 5] = [
-        ("http", Some("ExplicitHttpConfig(ExplicitHttpConfig { protocol_config: Some(HttpProtocolOptions"), &["istio-http/1.1", "istio", "http/1.1"]),
+        (
+            "http",
+            Some("ExplicitHttpConfig(ExplicitHttpConfig { protocol_config: Some(HttpProtocolOptions"),
+            &["istio-http/1.1", "istio", "http/1.1"],
+        ),
         ("grpc", Some("Http2ProtocolOptions(Http2"), &["istio-h2", "istio", "h2"]),
         ("web", Some("UseDownstreamProtocolConfig"), &["istio-http/1.1", "istio", "http/1.1"]),
         ("tcp", None, &["istio"]),
@@ -94,9 +98,14 @@ fn protocols_decide_http_options_and_alpn() {
         let scope = Scope { capabilities: ENVOY, ..sidecar("default", "") };
         let web = cluster(&compile(&text, &scope), &format!("outbound|80||{HOST}"));
         let found = web.typed_extension_protocol_options.get("envoy.extensions.upstreams.http.v3.HttpProtocolOptions");
-        let found = found.map(|any| format!("{:?}", HttpProtocolOptions::decode(&*any.value).expect("options").upstream_protocol_options));
+        let found = found.map(|any| {
+            format!("{:?}", HttpProtocolOptions::decode(&*any.value).expect("options").upstream_protocol_options)
+        });
         assert_eq!(found.is_some(), options.is_some(), "{name}");
-        assert!(options.is_none_or(|part| found.as_ref().is_some_and(|found| found.contains(part))), "{name}: {found:?}");
+        assert!(
+            options.is_none_or(|part| found.as_ref().is_some_and(|found| found.contains(part))),
+            "{name}: {found:?}"
+        );
         let context = tls(web.transport_socket_matches[0].transport_socket.as_ref()).expect("TLS");
         assert_eq!(context.common_tls_context.expect("common").alpn_protocols, alpn, "{name}");
     }
@@ -104,15 +113,21 @@ fn protocols_decide_http_options_and_alpn() {
 
 #[test]
 fn headless_services_are_dialled_by_sidecars_and_balanced_by_gateways() {
-    let text = service("web", "{name: http, port: 80}", "10.244.0.1").replace("spec: {selector", "spec: {clusterIP: None, selector");
+    let text = service("web", "{name: http, port: 80}", "10.244.0.1")
+        .replace("spec: {selector", "spec: {clusterIP: None, selector");
     let name = format!("outbound|80||{HOST}");
     let set = compile(&text, &sidecar("default", ""));
     let web = cluster(&set, &name);
     assert_eq!((&*discovery(&web), web.lb_policy), ("OriginalDst", 6));
     assert!(tls(web.transport_socket.as_ref()).is_some(), "all endpoints are meshed");
     assert_eq!(names(&set, Kind::Endpoints), "");
-    let mixed = format!("{text}{}", service("web", "{name: http, port: 80}", "10.244.0.2")
-        .split_once("---\n").map(|(_, pod)| pod.replace("web-1", "web-2").replace("tlsMode: istio", "tlsMode: x")).unwrap_or_default());
+    let mixed = format!(
+        "{text}{}",
+        service("web", "{name: http, port: 80}", "10.244.0.2")
+            .split_once("---\n")
+            .map(|(_, pod)| pod.replace("web-1", "web-2").replace("tlsMode: istio", "tlsMode: x"))
+            .unwrap_or_default()
+    );
     let web = cluster(&compile(&mixed, &sidecar("default", "")), &name);
     assert!(web.transport_socket.is_none(), "not all are meshed, and they are not told apart");
     let gateway = compile(&text, &router("default", &[]));
@@ -149,14 +164,20 @@ fn entries_resolve_as_they_say() {
 #[test]
 fn rules_set_timeout_and_balancer() {
     let rule = |policy: &str| {
-        format!("{}apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: web}}\nspec: {{host: web, trafficPolicy: {policy}}}\n",
-            service("web", "{name: http, port: 80}", "10.244.0.1"))
+        format!(
+            "{}apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: web}}\nspec: {{host: web, trafficPolicy: {policy}}}\n",
+            service("web", "{name: http, port: 80}", "10.244.0.1")
+        )
     };
     let cases = [
         ("{}", 1, 10),
         ("{loadBalancer: {simple: ROUND_ROBIN}}", 0, 10),
         ("{loadBalancer: {simple: RANDOM}, connectionPool: {tcp: {connectTimeout: 3s}}}", 3, 3),
-        ("{loadBalancer: {simple: RANDOM}, portLevelSettings: [{port: {number: 80}, loadBalancer: {simple: ROUND_ROBIN}}]}", 0, 10),
+        (
+            "{loadBalancer: {simple: RANDOM}, portLevelSettings: [{port: {number: 80}, loadBalancer: {simple: ROUND_ROBIN}}]}",
+            0,
+            10,
+        ),
         ("{loadBalancer: {simple: LEAST_REQUEST}}", 1, 10),
     ];
     for (policy, balancer, seconds) in cases {

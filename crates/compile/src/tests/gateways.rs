@@ -56,9 +56,21 @@ fn hosts_are_what_server_and_rule_agree_on() {
 fn rules_for_one_host_merge_and_routes_for_everything_go_last() {
     let set = set(&[
         gateway("g", &server(80, "'*'")),
-        rule("default", "a", "a.com", &format!("{{name: a1, match: [{{uri: {{prefix: /a}}}}], {TO}}}, {{name: all, {TO}}}")),
+        rule(
+            "default",
+            "a",
+            "a.com",
+            &format!("{{name: a1, match: [{{uri: {{prefix: /a}}}}], {TO}}}, {{name: all, {TO}}}"),
+        ),
         rule("default", "b", "a.com", &format!("{{name: b1, match: [{{uri: {{prefix: /b}}}}], {TO}}}")),
-        rule("default", "c", "a.com", &format!("{{name: c1, match: [{{gateways: [mesh]}}], {TO}}}, {{name: c2, match: [{{gateways: [default/g], uri: {{exact: /c}}}}], {TO}}}")),
+        rule(
+            "default",
+            "c",
+            "a.com",
+            &format!(
+                "{{name: c1, match: [{{gateways: [mesh]}}], {TO}}}, {{name: c2, match: [{{gateways: [default/g], uri: {{exact: /c}}}}], {TO}}}"
+            ),
+        ),
         service("web", "{name: http, port: 8000}", "10.244.0.1"),
     ]);
     let host = virtual_host(&set, "http.80/a.com:80");
@@ -77,7 +89,14 @@ fn servers_that_are_not_enforced_are_not_opened_and_others_are() {
 
 #[test]
 fn a_servers_port_is_one_of_the_gateways_service() {
-    let text = format!("{}{}", gateway("g", &server(80, "'*'")), service("front", "{name: http, port: 80, targetPort: 8080}", "10.244.0.1"));
-    let scope = crate::Scope { addresses: "10.244.0.1".parse().into_iter().collect(), ..router("default", &[("istio", "front")]) };
+    let text = format!(
+        "{}{}",
+        gateway("g", &server(80, "'*'")),
+        service("front", "{name: http, port: 80, targetPort: 8080}", "10.244.0.1")
+    );
+    let scope = crate::Scope {
+        addresses: "10.244.0.1".parse().into_iter().collect(),
+        ..router("default", &[("istio", "front")])
+    };
     assert_eq!(names(&compile(&text, &scope), Kind::Listener), "0.0.0.0_8080");
 }

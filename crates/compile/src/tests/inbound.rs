@@ -33,7 +33,11 @@ fn chains_follow_policy_and_protocol() {
     let mesh_http = "istio-http/1.0,istio-http/1.1,istio-h2";
     let cases: [(&str, &str, Vec<String>); 9] = [
         (http, "PERMISSIVE", vec![format!("tls {mesh} mtls http"), "raw_buffer  plain http".into()]),
-        (tcp, "PERMISSIVE", vec![format!("tls {mesh} mtls tcp"), "tls  plain tcp".into(), "raw_buffer  plain tcp".into()]),
+        (
+            tcp,
+            "PERMISSIVE",
+            vec![format!("tls {mesh} mtls tcp"), "tls  plain tcp".into(), "raw_buffer  plain tcp".into()],
+        ),
         (
             auto,
             "PERMISSIVE",
@@ -83,13 +87,21 @@ fn the_tls_context_asks_for_a_certificate_of_the_mesh() {
     let set = compile(&with_policy("{name: http, port: 80}", "STRICT"), &sidecar("default", "10.244.0.1"));
     let inbound = listener(&set, "virtualInbound");
     let chain = inbound.filter_chains.iter().find(|chain| chain.name == "0.0.0.0_80").expect("a chain");
-    let Some(ConfigType::TypedConfig(any)) = chain.transport_socket.as_ref().and_then(|socket| socket.config_type.clone()) else {
+    let Some(ConfigType::TypedConfig(any)) =
+        chain.transport_socket.as_ref().and_then(|socket| socket.config_type.clone())
+    else {
         panic!("a typed config")
     };
     let context = DownstreamTlsContext::decode(&*any.value).expect("a context");
     assert_eq!(context.require_client_certificate.map(|flag| flag.value), Some(true));
     let text = format!("{context:?}");
-    for part in ["Prefix(\"spiffe://cluster.local/\")", "name: \"ROOTCA\"", "name: \"default\"", "\"h2\", \"http/1.1\", \"istio\"", "tls_minimum_protocol_version: TlSv12"] {
+    for part in [
+        "Prefix(\"spiffe://cluster.local/\")",
+        "name: \"ROOTCA\"",
+        "name: \"default\"",
+        "\"h2\", \"http/1.1\", \"istio\"",
+        "tls_minimum_protocol_version: TlSv12",
+    ] {
         assert!(text.contains(part), "{part}: {text}");
     }
 }
@@ -100,14 +112,22 @@ fn the_workload_has_clusters_and_routes_of_its_own() {
     let set = compile(&text, &sidecar("default", "10.244.0.1"));
     assert!(names(&set, Kind::Cluster).contains("inbound|8080||"));
     let own = cluster(&set, "inbound|8080||");
-    assert_eq!(own.upstream_bind_config.and_then(|bind| bind.source_address).map(|source| source.address).as_deref(), Some("127.0.0.6"));
+    assert_eq!(
+        own.upstream_bind_config.and_then(|bind| bind.source_address).map(|source| source.address).as_deref(),
+        Some("127.0.0.6")
+    );
     let inbound = listener(&set, "virtualInbound");
     let chain = inbound.filter_chains.iter().find(|chain| chain.name == "0.0.0.0_8080").expect("a chain");
     let text = format!("{:?}", manager(chain).route_specifier);
-    for part in ["inbound|http|8080", "Cluster(\"inbound|8080||\")", "operation: \"web.default.svc.cluster.local:80/*\"", "name: \"default\""] {
+    for part in [
+        "inbound|http|8080",
+        "Cluster(\"inbound|8080||\")",
+        "operation: \"web.default.svc.cluster.local:80/*\"",
+        "name: \"default\"",
+    ] {
         assert!(text.contains(part), "{part}: {text}");
     }
-    let elsewhere = compile(&text.replace("x", "x"), &sidecar("default", "10.244.0.9"));
+    let elsewhere = compile(&text, &sidecar("default", "10.244.0.9"));
     assert!(!names(&elsewhere, Kind::Cluster).contains("inbound|"), "no service is served there");
 }
 

@@ -29,25 +29,91 @@ fn object(random: &mut Random) -> String {
     let host = random.pick(&["web", "api.a.svc.cluster.local", "*.svc.cluster.local", "out.com", "*.out.com", "web.b"]);
     let n = random.next(4);
     let (version, kind, spec) = match random.next(11) {
-        0 | 1 => ("v1", "Service", format!("selector: {{app: {other}}}, ports: [{{name: {}, port: 8{n}}}, {{name: p, port: 90, appProtocol: {}}}]", random.pick(&["http", "tcp", "x"]), random.pick(&["http", "tcp", "grpc"]))),
-        2 => ("v1", "Service", format!("clusterIP: {}, selector: {{app: {other}}}, ports: [{{name: http, port: 80}}]", random.pick(&["None", "None", "10.96.1.1"]))),
-        3 | 4 => ("v1", "Pod", format!("serviceAccountName: {other}, containers: [{{name: c}}]}}\nstatus: {{podIP: 10.244.0.{n}, conditions: [{{type: Ready, status: '{}'}}]", random.pick(&["True", "False"]))),
-        5 | 6 => ("networking.istio.io/v1", "VirtualService", format!(
-            "{export}hosts: ['{host}'], gateways: [{}], http: [{{match: [{{{}uri: {{prefix: /{n}}}}}], route: [{{destination: {{host: {other}{}}}}}]}}]",
-            random.pick(&["mesh", "a/front", "mesh, a/front"]), random.pick(&["", "sourceLabels: {app: web}, ", "sourceNamespace: a, "]), random.pick(&["", ", subset: s1", ", port: {number: 90}"]))),
-        7 => ("networking.istio.io/v1", "DestinationRule", format!("{export}host: '{}', trafficPolicy: {{{}}}, subsets: [{{name: s{n}, labels: {{version: v{n}}}}}]", random.pick(&["web", "*.svc.cluster.local", "out.com"]), random.pick(&["", "tls: {mode: SIMPLE}", "loadBalancer: {simple: RANDOM}"]))),
-        8 => ("security.istio.io/v1", "PeerAuthentication", format!("{}mtls: {{mode: {}}}", random.pick(&["", "selector: {matchLabels: {app: web}}, "]), random.pick(&["STRICT", "DISABLE"]))),
-        9 => ("networking.istio.io/v1", "Gateway", format!("selector: {{istio: front}}, servers: [{{port: {{number: 8{n}, name: h, protocol: HTTP}}, hosts: ['{}']}}]", random.pick(&["*", "*.com", "b/*"]))),
-        _ => ("networking.istio.io/v1", "ServiceEntry", format!("{export}hosts: [{}], addresses: [{}], ports: [{{number: 8{n}, name: p, protocol: {}}}], resolution: NONE", random.pick(&["out.com", "in.out.com", "web.b", "web"]), random.pick(&["", "10.1.1.1", "10.2.0.0/16"]), random.pick(&["HTTP", "TCP", "TLS"]))),
+        0 | 1 => (
+            "v1",
+            "Service",
+            format!(
+                "selector: {{app: {other}}}, ports: [{{name: {}, port: 8{n}}}, {{name: p, port: 90, appProtocol: {}}}]",
+                random.pick(&["http", "tcp", "x"]),
+                random.pick(&["http", "tcp", "grpc"])
+            ),
+        ),
+        2 => (
+            "v1",
+            "Service",
+            format!(
+                "clusterIP: {}, selector: {{app: {other}}}, ports: [{{name: http, port: 80}}]",
+                random.pick(&["None", "None", "10.96.1.1"])
+            ),
+        ),
+        3 | 4 => (
+            "v1",
+            "Pod",
+            format!(
+                "serviceAccountName: {other}, containers: [{{name: c}}]}}\nstatus: {{podIP: 10.244.0.{n}, conditions: [{{type: Ready, status: '{}'}}]",
+                random.pick(&["True", "False"])
+            ),
+        ),
+        5 | 6 => (
+            "networking.istio.io/v1",
+            "VirtualService",
+            format!(
+                "{export}hosts: ['{host}'], gateways: [{}], http: [{{match: [{{{}uri: {{prefix: /{n}}}}}], route: [{{destination: {{host: {other}{}}}}}]}}]",
+                random.pick(&["mesh", "a/front", "mesh, a/front"]),
+                random.pick(&["", "sourceLabels: {app: web}, ", "sourceNamespace: a, "]),
+                random.pick(&["", ", subset: s1", ", port: {number: 90}"])
+            ),
+        ),
+        7 => (
+            "networking.istio.io/v1",
+            "DestinationRule",
+            format!(
+                "{export}host: '{}', trafficPolicy: {{{}}}, subsets: [{{name: s{n}, labels: {{version: v{n}}}}}]",
+                random.pick(&["web", "*.svc.cluster.local", "out.com"]),
+                random.pick(&["", "tls: {mode: SIMPLE}", "loadBalancer: {simple: RANDOM}"])
+            ),
+        ),
+        8 => (
+            "security.istio.io/v1",
+            "PeerAuthentication",
+            format!(
+                "{}mtls: {{mode: {}}}",
+                random.pick(&["", "selector: {matchLabels: {app: web}}, "]),
+                random.pick(&["STRICT", "DISABLE"])
+            ),
+        ),
+        9 => (
+            "networking.istio.io/v1",
+            "Gateway",
+            format!(
+                "selector: {{istio: front}}, servers: [{{port: {{number: 8{n}, name: h, protocol: HTTP}}, hosts: ['{}']}}]",
+                random.pick(&["*", "*.com", "b/*"])
+            ),
+        ),
+        _ => (
+            "networking.istio.io/v1",
+            "ServiceEntry",
+            format!(
+                "{export}hosts: [{}], addresses: [{}], ports: [{{number: 8{n}, name: p, protocol: {}}}], resolution: NONE",
+                random.pick(&["out.com", "in.out.com", "web.b", "web"]),
+                random.pick(&["", "10.1.1.1", "10.2.0.0/16"]),
+                random.pick(&["HTTP", "TCP", "TLS"])
+            ),
+        ),
     };
     let name = if kind == "Gateway" { "front" } else { name };
     let labels = format!("labels: {{app: {other}, version: v{n}, security.istio.io/tlsMode: istio}}");
-    format!("apiVersion: {version}\nkind: {kind}\nmetadata: {{name: {name}, namespace: {namespace}, {labels}}}\nspec: {{{spec}}}\n")
+    format!(
+        "apiVersion: {version}\nkind: {kind}\nmetadata: {{name: {name}, namespace: {namespace}, {labels}}}\nspec: {{{spec}}}\n"
+    )
 }
 
 fn config(random: &mut Random) -> String {
-    let mesh = random.pick(&["trustDomain: td", "outboundTrafficPolicy: {mode: REGISTRY_ONLY}", "accessLogFile: /dev/stdout"]);
-    format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: istio, namespace: istio-system}}\ndata: {{mesh: '{mesh}'}}\n")
+    let mesh =
+        random.pick(&["trustDomain: td", "outboundTrafficPolicy: {mode: REGISTRY_ONLY}", "accessLogFile: /dev/stdout"]);
+    format!(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: istio, namespace: istio-system}}\ndata: {{mesh: '{mesh}'}}\n"
+    )
 }
 
 fn edit(random: &mut Random, objects: &mut Objects) {

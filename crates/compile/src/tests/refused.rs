@@ -28,7 +28,10 @@ fn a_rule_with_tls_that_is_not_enforced_leads_nowhere() {
     let set = compile(&text, &sidecar("default", ""));
     for name in ["outbound|80||web.default.svc.cluster.local", "outbound|80|v1|web.default.svc.cluster.local"] {
         let web = cluster(&set, name);
-        assert!(format!("{:?}", web.cluster_discovery_type).contains("Static") || web.load_assignment.is_none(), "{web:?}");
+        assert!(
+            format!("{:?}", web.cluster_discovery_type).contains("Static") || web.load_assignment.is_none(),
+            "{web:?}"
+        );
         assert!(web.eds_cluster_config.is_none() && web.transport_socket_matches.is_empty());
         assert!(format!("{:?}", web.metadata).contains("DestinationRule/default/tls"));
         assert!(set.get(crate::Kind::Endpoints, name).is_none());
@@ -43,5 +46,9 @@ fn actions_that_are_not_enforced_answer_503() {
     );
     let host = virtual_host(&compile(&text, &sidecar("default", "")), "80/web.default.svc.cluster.local:80");
     let text = format!("{:?}", host.routes);
-    assert!(text.contains("status: 503") && text.contains("VirtualService/default/v: spec.http[0]: redirect is not enforced yet"), "{text}");
+    assert!(
+        text.contains("status: 503")
+            && text.contains("VirtualService/default/v: spec.http[0]: redirect is not enforced yet"),
+        "{text}"
+    );
 }

@@ -45,7 +45,10 @@ fn every_condition_reaches_the_wire() {
         ("headers: {x-a: {prefix: b}}", "Prefix(\"b\")"),
         ("headers: {x-a: {regex: b+}}", "regex: \"b+\""),
         ("withoutHeaders: {x-a: {exact: b}}", "invert_match: true, treat_missing_header_as_empty: true"),
-        ("withoutHeaders: {x-a: {}}", "invert_match: true, treat_missing_header_as_empty: false, header_match_specifier: Some(PresentMatch(true))"),
+        (
+            "withoutHeaders: {x-a: {}}",
+            "invert_match: true, treat_missing_header_as_empty: false, header_match_specifier: Some(PresentMatch(true))",
+        ),
         ("queryParams: {q: {exact: b}}", "QueryParameterMatcher { name: \"q\""),
     ];
     for (condition, part) in cases {
@@ -113,7 +116,10 @@ fn weights_drop_zero_and_headers_keep_their_levels() {
     let route = &host.routes[0];
     assert_eq!(route.request_headers_to_remove, ["x-gone"]);
     let text = format!("{:?}", route.request_headers_to_add);
-    assert!(text.contains("x-r") && text.contains("append_action: OverwriteIfExistsOrAdd") && !text.contains("route.com"), "{text}");
+    assert!(
+        text.contains("x-r") && text.contains("append_action: OverwriteIfExistsOrAdd") && !text.contains("route.com"),
+        "{text}"
+    );
     assert!(format!("{:?}", route.response_headers_to_add).contains("append_action: AppendIfExistsOrAdd"));
     let action = forward(route);
     assert!(format!("{:?}", action.host_rewrite_specifier).contains("route.com"), "the rule's authority wins");
@@ -123,20 +129,32 @@ fn weights_drop_zero_and_headers_keep_their_levels() {
 
 #[test]
 fn the_only_destination_comes_after_its_rule() {
-    let host = host("  - {headers: {request: {set: {x: rule}}}, route: [{destination: {host: api}, headers: {request: {set: {x: dest}}}}]}");
-    let values: Vec<_> = host.routes[0].request_headers_to_add.iter().filter_map(|option| option.header.as_ref()).map(|header| header.value.as_str()).collect();
+    let host = host(
+        "  - {headers: {request: {set: {x: rule}}}, route: [{destination: {host: api}, headers: {request: {set: {x: dest}}}}]}",
+    );
+    let values: Vec<_> = host.routes[0]
+        .request_headers_to_add
+        .iter()
+        .filter_map(|option| option.header.as_ref())
+        .map(|header| header.value.as_str())
+        .collect();
     assert_eq!(values, ["rule", "dest"], "the last one set wins");
 }
+
+/// What is written; attempts, conditions, status codes and number of host predicates.
+type Retries<'a> = (&'a str, Option<(u32, &'a str, &'a [u32], usize)>);
 
 #[test]
 fn retries_have_istios_defaults() {
     let default = "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes";
-    type Case<'a> = (&'a str, Option<(u32, &'a str, &'a [u32], usize)>);
-    let cases: [Case<'_>; 5] = [
+    let cases: [Retries<'_>; 5] = [
         ("", Some((2, default, &[], 1))),
         (", retries: {attempts: 0}", None),
         (", retries: {attempts: 5}", Some((5, default, &[], 1))),
-        (", retries: {attempts: 1, retryOn: '5xx,503,connect-failure'}", Some((1, "5xx,connect-failure,retriable-status-codes", &[503], 1))),
+        (
+            ", retries: {attempts: 1, retryOn: '5xx,503,connect-failure'}",
+            Some((1, "5xx,connect-failure,retriable-status-codes", &[503], 1)),
+        ),
         (", retries: {attempts: 1, retryIgnorePreviousHosts: false}", Some((1, default, &[], 0))),
     ];
     for (written, wanted) in cases {
@@ -144,7 +162,12 @@ fn retries_have_istios_defaults() {
         let policy = forward(&host.routes[0]).retry_policy.clone();
         let found = policy.as_ref().map(|policy| {
             let attempts = policy.num_retries.map_or(0, |number| number.value);
-            (attempts, policy.retry_on.as_str(), policy.retriable_status_codes.as_slice(), policy.retry_host_predicate.len())
+            (
+                attempts,
+                policy.retry_on.as_str(),
+                policy.retriable_status_codes.as_slice(),
+                policy.retry_host_predicate.len(),
+            )
         });
         assert_eq!(found, wanted, "{written}");
     }
@@ -155,14 +178,19 @@ fn a_mesh_wide_policy_is_the_default() {
     let config = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: istio, namespace: istio-system}\ndata: {mesh: 'defaultHttpRetryPolicy: {attempts: 7}'}\n";
     let text = format!("{}{config}", service("web", "{name: http, port: 80}", "10.244.0.1"));
     let host = virtual_host(&compile(&text, &sidecar("default", "")), "80/web.default.svc.cluster.local:80");
-    assert_eq!(forward(&host.routes[0]).retry_policy.as_ref().and_then(|policy| policy.num_retries).map(|number| number.value), Some(7));
+    assert_eq!(
+        forward(&host.routes[0]).retry_policy.as_ref().and_then(|policy| policy.num_retries).map(|number| number.value),
+        Some(7)
+    );
 }
 
 #[test]
 fn timeouts_and_rewrites() {
     let none = host(&format!("  - {{{TO}}}"));
     assert_eq!(forward(&none.routes[0]).timeout.map(|timeout| timeout.seconds), Some(0), "none, said explicitly");
-    let some = host(&format!("  - {{timeout: 1500ms, rewrite: {{uri: /b}}, match: [{{uri: {{prefix: /a}}}}, {{uri: {{regex: /c.*}}}}], {TO}}}"));
+    let some = host(&format!(
+        "  - {{timeout: 1500ms, rewrite: {{uri: /b}}, match: [{{uri: {{prefix: /a}}}}, {{uri: {{regex: /c.*}}}}], {TO}}}"
+    ));
     let first = forward(&some.routes[0]);
     assert_eq!(first.timeout.map(|timeout| (timeout.seconds, timeout.nanos)), Some((1, 500_000_000)));
     assert_eq!(first.prefix_rewrite, "/b");
@@ -182,7 +210,10 @@ fn a_host_without_a_rule_has_one_default_route() {
     assert!(host.include_request_attempt_count);
     let [route] = &host.routes[..] else { panic!("{:?}", host.routes) };
     assert_eq!(route.name, "default");
-    assert_eq!(route.decorator.as_ref().map(|decorator| &*decorator.operation), Some("web.default.svc.cluster.local:80/*"));
+    assert_eq!(
+        route.decorator.as_ref().map(|decorator| &*decorator.operation),
+        Some("web.default.svc.cluster.local:80/*")
+    );
     assert!(forward(route).retry_policy.is_some());
 }
 
@@ -199,7 +230,10 @@ fn unknown_hosts_of_rules_are_routed_on_port_80() {
     );
     assert_eq!(names(&set, Kind::Listener), "0.0.0.0_80 0.0.0.0_8080 virtualInbound virtualOutbound");
     let covered = virtual_host(&set, "8080/api.default.svc.cluster.local:8080");
-    assert!(format!("{:?}", covered.routes[0].metadata).contains("VirtualService/default/v"), "the pattern decides for it");
+    assert!(
+        format!("{:?}", covered.routes[0].metadata).contains("VirtualService/default/v"),
+        "the pattern decides for it"
+    );
 }
 
 #[test]
@@ -211,7 +245,9 @@ fn a_domain_stands_in_one_virtual_host_only() {
         )
     };
     let headless = |name: &str| {
-        format!("apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec: {{clusterIP: None, selector: {{app: web}}, ports: [{{name: http, port: 80}}]}}\n---\n")
+        format!(
+            "apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec: {{clusterIP: None, selector: {{app: web}}, ports: [{{name: http, port: 80}}]}}\n---\n"
+        )
     };
     let text = [
         service("web", "{name: http, port: 80}", "10.244.0.1"),

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use envoy_types::pb::envoy::config::cluster::v3::cluster::{CommonLbConfig, EdsClusterConfig};
 use envoy_types::pb::envoy::config::cluster::v3::CircuitBreakers;
+use envoy_types::pb::envoy::config::cluster::v3::cluster::{CommonLbConfig, EdsClusterConfig};
 use envoy_types::pb::envoy::config::core::v3::{BindConfig, Locality, TransportSocket};
 use envoy_types::pb::envoy::config::endpoint::v3::Endpoint;
 use envoy_types::pb::google::protobuf::{Any, Duration, UInt32Value};

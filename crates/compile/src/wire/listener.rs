@@ -7,6 +7,7 @@ use envoy_types::pb::google::protobuf::BoolValue;
 use super::{Metadata, Struct};
 
 /// `envoy.config.listener.v3.Listener`.
+#[expect(clippy::struct_field_names, reason = "Envoy's own names")]
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct Listener {
     #[prost(string, tag = "1")]
@@ -32,6 +33,7 @@ pub(crate) struct Listener {
 }
 
 /// `FilterChain`.
+#[expect(clippy::struct_field_names, reason = "Envoy's own names")]
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct FilterChain {
     #[prost(message, optional, tag = "1")]

@@ -16,4 +16,4 @@ pub(crate) use cluster::{Cluster, ClusterLoadAssignment, ClusterType, LbEndpoint
 pub(crate) use listener::{FileAccessLog, FilterChain, Listener, LogFormat};
 pub(crate) use metadata::{Metadata, Struct, Value};
 pub use names::{NameInfo, NameTable};
-pub(crate) use route::{VIRTUAL_HOSTS, DirectResponse, Route, RouteAction, RouteConfiguration, VirtualHost};
+pub(crate) use route::{DirectResponse, Route, RouteAction, RouteConfiguration, VIRTUAL_HOSTS, VirtualHost};

@@ -186,10 +186,7 @@ impl HttpBody for RequestBody {
     type Data = Bytes;
     type Error = RequestError;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
             Self::Once(body) => {
@@ -215,7 +212,8 @@ impl HttpBody for RequestBody {
             Self::Once(body) => body.incoming.is_end_stream(),
             Self::Replay(reader) => {
                 let kept = reader.replay.state.borrow();
-                reader.at >= kept.frames.len() && (kept.ended && kept.trailers.is_none() || kept.incoming.is_end_stream())
+                reader.at >= kept.frames.len()
+                    && (kept.ended && kept.trailers.is_none() || kept.incoming.is_end_stream())
             }
             Self::Held(_, body) => body.is_end_stream(),
         }
@@ -367,10 +365,7 @@ impl HttpBody for Body {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
             Self::Local(bytes) if bytes.is_empty() => Poll::Ready(None),

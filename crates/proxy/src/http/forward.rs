@@ -22,7 +22,7 @@ use mizzen_telemetry::Flag;
 use smallvec::SmallVec;
 
 use super::{
-    body::{Counted, Gate, Lease, Replay, RequestBody, Way},
+    body::{Counted, Gate, Lease, Replay, RequestBody, RequestError, Way},
     exchange::Exchange,
     headers,
     respond::Forwarded,
@@ -103,20 +103,12 @@ pub(crate) async fn forward(
     let tries = tries(config, manager, exchange, action, &plan, (head, body));
     let forwarded = match deadline {
         None => tries.await,
-        Some(at) => tokio::time::timeout_at(at.into(), tries)
-            .await
-            .unwrap_or_else(|_| Err(ProxyError::new(Kind::Timeout))),
+        Some(at) => {
+            tokio::time::timeout_at(at.into(), tries).await.unwrap_or_else(|_| Err(ProxyError::new(Kind::Timeout)))
+        }
     }?;
     let Tried { response, lease, sent, upgrade } = forwarded;
-    Ok(Answer::Upstream(Box::new(Forwarded {
-        response,
-        route,
-        target: plan.target,
-        lease,
-        sent,
-        deadline,
-        upgrade,
-    })))
+    Ok(Answer::Upstream(Box::new(Forwarded { response, route, target: plan.target, lease, sent, deadline, upgrade })))
 }
 
 /// The route's timeout, or `grpc-timeout` capped by it (Envoy `max_stream_duration.grpc_timeout_header_max`).
@@ -356,9 +348,9 @@ async fn one_try(
     let attempt = send(way, exchange, host, outgoing);
     match policy.and_then(|p| p.per_try_timeout) {
         None => attempt.await,
-        Some(limit) => tokio::time::timeout(limit, attempt)
-            .await
-            .unwrap_or_else(|_| Err(ProxyError::new(Kind::PerTryTimeout))),
+        Some(limit) => {
+            tokio::time::timeout(limit, attempt).await.unwrap_or_else(|_| Err(ProxyError::new(Kind::PerTryTimeout)))
+        }
     }
 }
 
@@ -444,7 +436,9 @@ impl Connection {
 fn classify(mut error: conn::TrySendError<Request<RequestBody>>) -> Unsent {
     let request = error.take_message();
     let error = error.into_error();
-    let kind = if error.is_parse() {
+    let kind = if let Some(fault) = body_fault(&error) {
+        fault
+    } else if error.is_parse() {
         Kind::UpstreamProtocol
     } else if reset_reason(&error) == Some(h2::Reason::REFUSED_STREAM) {
         Kind::RefusedStream
@@ -454,6 +448,21 @@ fn classify(mut error: conn::TrySendError<Request<RequestBody>>) -> Unsent {
         Kind::ConnectionTermination
     };
     (ProxyError::new(kind).with_transport(super::local::chain(&error)), request)
+}
+
+/// The client's fault, if the request's body is what failed.
+fn body_fault(error: &hyper::Error) -> Option<Kind> {
+    use std::io::ErrorKind::{InvalidData, InvalidInput};
+    let mut source = std::error::Error::source(error)?;
+    source.downcast_ref::<RequestError>()?;
+    loop {
+        if let Some(io) = source.downcast_ref::<std::io::Error>() {
+            let malformed = matches!(io.kind(), InvalidData | InvalidInput);
+            return Some(if malformed { Kind::BadRequest("http1.body_malformed") } else { Kind::ClientGone });
+        }
+        let Some(next) = source.source() else { return Some(Kind::ClientGone) };
+        source = next;
+    }
 }
 
 fn reset_reason(error: &hyper::Error) -> Option<h2::Reason> {
@@ -467,12 +476,7 @@ fn reset_reason(error: &hyper::Error) -> Option<h2::Reason> {
     None
 }
 
-async fn http1_connection(
-    way: &Sending<'_>,
-    host: &Rc<LiveHost>,
-    key: &Key,
-    fresh: bool,
-) -> Result<Http1, ProxyError> {
+async fn http1_connection(way: &Sending<'_>, host: &Rc<LiveHost>, key: &Key, fresh: bool) -> Result<Http1, ProxyError> {
     if !fresh && let Some(pooled) = host.pool.take_http1(key, unix_now()) {
         return Ok(pooled);
     }
@@ -490,12 +494,7 @@ async fn http1_connection(
     Ok(Http1 { sender, facts: Rc::new(facts), key: key.clone(), requests: 0, idle_since: 0 })
 }
 
-async fn http2_connection(
-    way: &Sending<'_>,
-    host: &Rc<LiveHost>,
-    key: &Key,
-    fresh: bool,
-) -> Result<Http2, ProxyError> {
+async fn http2_connection(way: &Sending<'_>, host: &Rc<LiveHost>, key: &Key, fresh: bool) -> Result<Http2, ProxyError> {
     let requests_max = way.cluster.spec.requests_per_connection_max;
     let _connecting = loop {
         if !fresh && let Some(pooled) = host.pool.find_http2(key, unix_now(), requests_max) {

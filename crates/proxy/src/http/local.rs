@@ -29,7 +29,9 @@ pub(crate) fn reply(manager: &HttpManager, mut exchange: Exchange, error: &Proxy
         response.headers_mut().insert("x-envoy-overloaded", HeaderValue::from_static("true"));
     }
     // Only an HTTP/1 connection whose bytes cannot be trusted any more is closed.
-    if matches!(error.kind, Kind::BadRequest(_) | Kind::HeadersTooLarge) && exchange.record.version < http::Version::HTTP_2 {
+    if matches!(error.kind, Kind::BadRequest(_) | Kind::HeadersTooLarge)
+        && exchange.record.version < http::Version::HTTP_2
+    {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     respond::finish(manager, exchange, response)

@@ -5,7 +5,10 @@ use std::rc::Rc;
 use http::{Request, Response, Version, header, request::Parts};
 use hyper::body::Incoming;
 use mizzen_rules::{RequestFacts, Silent};
-use mizzen_snapshot::{HttpManager, Route, RouteAction, VirtualHost, walk::{self, RequestPlan}};
+use mizzen_snapshot::{
+    HttpManager, Route, RouteAction, VirtualHost,
+    walk::{self, RequestPlan},
+};
 
 use super::{
     body::Body,

@@ -52,7 +52,8 @@ fn pass(manager: &HttpManager, mut exchange: Exchange, forwarded: Forwarded) -> 
     }
     let (mut head, incoming) = response.into_parts();
     headers::strip_hop_by_hop(&mut head.headers);
-    head.version = exchange.record.version;
+    // The codec answers HTTP/1.0 in its own terms, from the form of 1.1.
+    head.version = exchange.record.version.max(Version::HTTP_11);
     let took = u64::try_from(sent.elapsed().as_millis()).unwrap_or(u64::MAX);
     head.headers.insert("x-envoy-upstream-service-time", HeaderValue::from(took));
     apply_operations(&mut head.headers, &route, target);

@@ -155,5 +155,3 @@ fn named_error(name: &str) -> io::Error {
     };
     kind.into()
 }
-
-

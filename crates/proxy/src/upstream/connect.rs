@@ -37,12 +37,18 @@ pub(crate) async fn open(
         let local = tcp.local_addr().map_err(|error| connect_error(&error))?;
         let stream = Replayed::new(BytesMut::new(), tcp, Activity::new());
         let Some(settings) = &key.tls else {
-            return Ok((Stream::Plain(stream), Facts { local, remote: host.address, peer: None, handles: OutboundHandles::default() }));
+            return Ok((
+                Stream::Plain(stream),
+                Facts { local, remote: host.address, peer: None, handles: OutboundHandles::default() },
+            ));
         };
         let (stream, peer) = tls::connect(worker, settings, key, stream)
             .await
             .map_err(|error| ProxyError::unsent(Kind::TlsFailed).with_transport(error))?;
-        Ok((stream, Facts { local, remote: host.address, peer: Some(Arc::new(peer)), handles: OutboundHandles::default() }))
+        Ok((
+            stream,
+            Facts { local, remote: host.address, peer: Some(Arc::new(peer)), handles: OutboundHandles::default() },
+        ))
     };
     tokio::time::timeout(spec.connect_timeout, attempt)
         .await

@@ -139,11 +139,7 @@ impl Pool {
 
     /// An HTTP/2 connection with room for another stream.
     pub(crate) fn find_http2(&self, key: &Key, unix_now: u64, requests_max: u32) -> Option<Http2> {
-        self.http2
-            .borrow()
-            .iter()
-            .find(|c| c.key == *key && c.takes_another(unix_now, requests_max))
-            .cloned()
+        self.http2.borrow().iter().find(|c| c.key == *key && c.takes_another(unix_now, requests_max)).cloned()
     }
 
     pub(crate) fn add_http2(&self, connection: Http2) {
@@ -169,7 +165,8 @@ impl Pool {
         self.http1.borrow_mut().retain(|c| !c.sender.is_closed() && stays(c.idle_since, &c.facts));
         // Dropping the last sender lets hyper finish the streams under way and close.
         self.http2.borrow_mut().retain(|c| {
-            !c.sender.is_closed() && (c.streams.get() > 0 && !c.facts.is_expired(unix_now) || stays(c.idle_since.get(), &c.facts))
+            !c.sender.is_closed()
+                && (c.streams.get() > 0 && !c.facts.is_expired(unix_now) || stays(c.idle_since.get(), &c.facts))
         });
     }
 

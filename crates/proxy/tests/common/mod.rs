@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test file uses its part of the harness")]
 
 pub(crate) mod h2raw;
+pub(crate) mod load;
 pub(crate) mod peer;
 pub(crate) mod wire;
 
@@ -124,18 +125,19 @@ impl Proxy {
         let name = format!("mzp-{}-{}.sock", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let admin = std::env::temp_dir().join(name);
         let config = format!(
-            r#"{{"discoveryAddress":"{}","proxyAdminPort":0,"statusPort":0,"terminationDrainDuration":"1s"}}"#,
+            r#"{{"discoveryAddress":"{}","proxyAdminPort":0,"statusPort":0,"terminationDrainDuration":"10s"}}"#,
             plane.address
         );
-        let child = Command::new(env!("CARGO_BIN_EXE_mizzen-proxy"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mizzen-proxy"));
+        command
             .args(["router", "--plaintext", "--no-dns", "--workers", &workers.to_string(), "--admin-socket"])
             .arg(&admin)
             .env("PROXY_CONFIG", config)
             .env("INSTANCE_IP", "127.0.0.1")
             .env("RUST_LOG", "warn")
-            .stdin(Stdio::null())
-            .spawn()
-            .expect("the proxy started");
+            .stdin(Stdio::null());
+        adjust(&mut command);
+        let child = command.spawn().expect("the proxy started");
         Self { child, admin }
     }
 
@@ -162,6 +164,11 @@ impl Proxy {
     pub(crate) fn terminate(&self) {
         let done = Command::new("kill").arg("-TERM").arg(self.pid().to_string()).status().expect("kill runs");
         assert!(done.success());
+    }
+
+    /// The standard output, if it was asked for as a pipe.
+    pub(crate) fn stdout(&mut self) -> Option<std::process::ChildStdout> {
+        self.child.stdout.take()
     }
 
     /// Whether the process has ended.

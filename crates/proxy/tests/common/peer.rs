@@ -149,6 +149,10 @@ async fn answer(request: Request<Incoming>, log: &Mutex<Vec<Seen>>) -> Response<
             .body(chunks(4, Some(fields("x-check", "yes"))))
             .expect("valid"),
         ["status", code, ..] => status(StatusCode::from_bytes(code.as_bytes()).unwrap_or(StatusCode::IM_A_TEAPOT)),
+        // As a GET would say (RFC 9110 §9.3.2).
+        ["hello", ..] if request.method() == Method::HEAD => {
+            Response::builder().header(header::CONTENT_LENGTH, "5").body(empty()).expect("valid")
+        }
         ["hang", ..] => std::future::pending().await,
         // Headers and a first piece, then nothing.
         ["stall", ..] => {
@@ -158,7 +162,11 @@ async fn answer(request: Request<Incoming>, log: &Mutex<Vec<Seen>>) -> Response<
         // The first `n` requests of this path fail.
         ["flaky", n, ..] => {
             let bytes = drain(request.into_body()).await.unwrap_or(0);
-            if before < n.parse().unwrap_or(0) { status(StatusCode::SERVICE_UNAVAILABLE) } else { Response::new(full(bytes.to_string())) }
+            if before < n.parse().unwrap_or(0) {
+                status(StatusCode::SERVICE_UNAVAILABLE)
+            } else {
+                Response::new(full(bytes.to_string()))
+            }
         }
         // The first `n` requests of this path are not answered.
         ["late", n, ..] if before < n.parse().unwrap_or(0) => std::future::pending().await,

@@ -1,24 +1,37 @@
 //! The resources of a gateway with one HTTP port, as the control plane would send them.
 
+pub(crate) use envoy_types::pb::envoy::{
+    config::route::v3::RouteAction, extensions::filters::network::http_connection_manager::v3::HttpConnectionManager,
+};
 use envoy_types::pb::{
     envoy::{
         config::{
-            cluster::v3::{Cluster, cluster::{ClusterDiscoveryType, DiscoveryType, EdsClusterConfig}},
-            core::v3::{
-                Address, AggregatedConfigSource, ApiVersion, ConfigSource, Http2ProtocolOptions, SocketAddress, address,
-                config_source::ConfigSourceSpecifier, socket_address::PortSpecifier,
+            accesslog::v3::{AccessLog, access_log},
+            cluster::v3::{
+                Cluster,
+                cluster::{ClusterDiscoveryType, DiscoveryType, EdsClusterConfig},
             },
-            endpoint::v3::{ClusterLoadAssignment, Endpoint, LbEndpoint, LocalityLbEndpoints, lb_endpoint::HostIdentifier},
+            core::v3::{
+                Address, AggregatedConfigSource, ApiVersion, ConfigSource, DataSource, Http2ProtocolOptions,
+                SocketAddress, SubstitutionFormatString, address, config_source::ConfigSourceSpecifier,
+                data_source::Specifier, socket_address::PortSpecifier, substitution_format_string::Format,
+            },
+            endpoint::v3::{
+                ClusterLoadAssignment, Endpoint, LbEndpoint, LocalityLbEndpoints, lb_endpoint::HostIdentifier,
+            },
             listener::v3::{
                 Filter, FilterChain, FilterChainMatch, Listener, ListenerFilter, filter::ConfigType, listener_filter,
             },
             route::v3::{
-                RetryPolicy, Route, RouteConfiguration, RouteMatch, VirtualHost, 
-                retry_policy::{RetryBackOff, RetryHostPredicate, retry_host_predicate}, route::Action,
-                route_action::ClusterSpecifier, route_match::PathSpecifier,
+                RetryPolicy, Route, RouteConfiguration, RouteMatch, VirtualHost,
+                retry_policy::{RetryBackOff, RetryHostPredicate, retry_host_predicate},
+                route::Action,
+                route_action::ClusterSpecifier,
+                route_match::PathSpecifier,
             },
         },
         extensions::{
+            access_loggers::file::v3::{FileAccessLog, file_access_log::AccessLogFormat},
             filters::{
                 http::router::v3::Router,
                 network::{
@@ -39,10 +52,6 @@ use envoy_types::pb::{
         },
     },
     google::protobuf::{Any, BoolValue, Duration, UInt32Value},
-};
-pub(crate) use envoy_types::pb::envoy::{
-    config::route::v3::RouteAction,
-    extensions::filters::network::http_connection_manager::v3::HttpConnectionManager,
 };
 use mizzen_xds::Kind;
 use prost::Message;
@@ -77,7 +86,10 @@ pub(crate) fn listener(port: u16, adjust: impl FnOnce(&mut HttpConnectionManager
         stat_prefix: "test".into(),
         use_remote_address: Some(BoolValue { value: true }),
         upgrade_configs: vec![UpgradeConfig { upgrade_type: "websocket".into(), ..UpgradeConfig::default() }],
-        route_specifier: Some(RouteSpecifier::Rds(Rds { config_source: Some(ads()), route_config_name: "routes".into() })),
+        route_specifier: Some(RouteSpecifier::Rds(Rds {
+            config_source: Some(ads()),
+            route_config_name: "routes".into(),
+        })),
         http_filters: vec![HttpFilter {
             name: "envoy.filters.http.router".into(),
             config_type: Some(http_filter::ConfigType::TypedConfig(any(
@@ -96,7 +108,10 @@ pub(crate) fn listener(port: u16, adjust: impl FnOnce(&mut HttpConnectionManager
 pub(crate) fn sniffing(port: u16, cluster: &str) -> (Kind, String, Vec<u8>) {
     let manager = HttpConnectionManager {
         stat_prefix: "test".into(),
-        route_specifier: Some(RouteSpecifier::Rds(Rds { config_source: Some(ads()), route_config_name: "routes".into() })),
+        route_specifier: Some(RouteSpecifier::Rds(Rds {
+            config_source: Some(ads()),
+            route_config_name: "routes".into(),
+        })),
         ..HttpConnectionManager::default()
     };
     bound(port, |listener| {
@@ -109,8 +124,14 @@ pub(crate) fn sniffing(port: u16, cluster: &str) -> (Kind, String, Vec<u8>) {
         listener.filter_chains = vec![http];
         listener.default_filter_chain = Some(tcp_chain("tcp", cluster));
         listener.listener_filters = vec![
-            inspector("envoy.filters.listener.tls_inspector", "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector"),
-            inspector("envoy.filters.listener.http_inspector", "envoy.extensions.filters.listener.http_inspector.v3.HttpInspector"),
+            inspector(
+                "envoy.filters.listener.tls_inspector",
+                "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector",
+            ),
+            inspector(
+                "envoy.filters.listener.http_inspector",
+                "envoy.extensions.filters.listener.http_inspector.v3.HttpInspector",
+            ),
         ];
     })
 }
@@ -151,7 +172,11 @@ fn tcp_chain(name: &str, cluster: &str) -> FilterChain {
         cluster_specifier: Some(tcp_proxy::ClusterSpecifier::Cluster(cluster.into())),
         ..TcpProxy::default()
     };
-    chain(name, "envoy.filters.network.tcp_proxy", any("envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy", &proxy))
+    chain(
+        name,
+        "envoy.filters.network.tcp_proxy",
+        any("envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy", &proxy),
+    )
 }
 
 fn chain(name: &str, filter: &str, config: Any) -> FilterChain {
@@ -182,7 +207,10 @@ pub(crate) fn route(prefix: &str, cluster: &str, adjust: impl FnOnce(&mut RouteA
     adjust(&mut action);
     Route {
         name: prefix.into(),
-        r#match: Some(RouteMatch { path_specifier: Some(PathSpecifier::Prefix(prefix.into())), ..RouteMatch::default() }),
+        r#match: Some(RouteMatch {
+            path_specifier: Some(PathSpecifier::Prefix(prefix.into())),
+            ..RouteMatch::default()
+        }),
         action: Some(Action::Route(action)),
         ..Route::default()
     }
@@ -225,6 +253,28 @@ pub(crate) fn elsewhere(policy: &mut RetryPolicy) {
         })),
     }];
     policy.host_selection_retry_max_attempts = 5;
+}
+
+/// An access log to the standard output.
+pub(crate) fn stdout_log(format: &str) -> AccessLog {
+    let file = FileAccessLog {
+        path: "/dev/stdout".into(),
+        access_log_format: Some(AccessLogFormat::LogFormat(SubstitutionFormatString {
+            format: Some(Format::TextFormatSource(DataSource {
+                specifier: Some(Specifier::InlineString(format.into())),
+                ..DataSource::default()
+            })),
+            ..SubstitutionFormatString::default()
+        })),
+    };
+    AccessLog {
+        name: "envoy.access_loggers.file".into(),
+        config_type: Some(access_log::ConfigType::TypedConfig(any(
+            "envoy.extensions.access_loggers.file.v3.FileAccessLog",
+            &file,
+        ))),
+        ..AccessLog::default()
+    }
 }
 
 pub(crate) fn millis(millis: u32) -> Duration {

@@ -217,12 +217,12 @@ fn defaults_are_envoys() {
     assert_eq!((spec.kind.clone(), spec.policy), (ClusterKind::OriginalDst, LbPolicy::Given));
     assert_eq!(spec.bind, Some("127.0.0.6".parse().expect("an address")));
     assert_eq!(spec.bind_v6, Some("::6".parse().expect("an address")));
-    assert_eq!((spec.connect_timeout, spec.idle_timeout), (Duration::from_secs(5), Duration::from_secs(3600)));
+    assert_eq!((spec.connect_timeout, spec.idle_timeout), (Duration::from_secs(5), Duration::from_hours(1)));
     assert_eq!(spec.limits, Limits { connections: 1024, pending: 1024, requests: 1024, retries: 3 });
     assert_eq!(spec.protocol, UpstreamProtocol::Http1);
     assert_eq!(spec.tls.len(), 1, "the choices end with one for every endpoint");
     let passthrough = &proxy.cluster("PassthroughCluster").expect("the cluster is there").spec;
-    assert_eq!((passthrough.idle_timeout, passthrough.bind), (Duration::from_secs(300), None));
+    assert_eq!((passthrough.idle_timeout, passthrough.bind), (Duration::from_mins(5), None));
 }
 
 #[test]
@@ -270,11 +270,6 @@ fn protocols_and_policies() {
 
 #[test]
 fn clusters_that_are_refused() {
-    let tls = |change: fn(&mut CommonTlsContext)| {
-        let mut common = mutual(vec![exact_uri()]);
-        change(&mut common);
-        Cluster { transport_socket: Some(socket(common)), ..fixed("a") }
-    };
     let tunnel = TransportSocketMatch {
         r#match: Some(fields(&[("tunnel", text("http"))])),
         transport_socket: Some(raw()),
@@ -307,51 +302,6 @@ fn clusters_that_are_refused() {
             "transport_socket_matches[0].match: expected {} or {tlsMode: TEXT}",
         ),
         (
-            tls(|common| common.validation_context_type = None),
-            "transport_socket.typed_config.common_tls_context.validation_context_type: is required: nobody would be verified",
-        ),
-        (
-            tls(|common| common.tls_certificates = vec![TlsCertificate::default()]),
-            "transport_socket.typed_config.common_tls_context.tls_certificates: is not supported in this release",
-        ),
-        (
-            tls(|common| {
-                let context = CertificateValidationContext::default();
-                common.validation_context_type = Some(ValidationContextType::ValidationContext(context));
-            }),
-            "transport_socket.typed_config.common_tls_context: expected a secret by name: \
-             validation_context_sds_secret_config or combined_validation_context",
-        ),
-        (
-            tls(|common| *common = mutual(vec![san(SanType::Dns, MatchPattern::Exact("a".into()))])),
-            "transport_socket.typed_config.common_tls_context.combined_validation_context.default_validation_context.\
-             match_typed_subject_alt_names[0].san_type: expected URI",
-        ),
-        (
-            tls(|common| *common = mutual(vec![san(SanType::Uri, MatchPattern::Suffix("a".into()))])),
-            "transport_socket.typed_config.common_tls_context.combined_validation_context.default_validation_context.\
-             match_typed_subject_alt_names[0].matcher: expected exact or prefix, with regard to case",
-        ),
-        (
-            tls(|common| {
-                common.tls_params = Some(TlsParameters { tls_minimum_protocol_version: 2, ..Default::default() })
-            }),
-            "transport_socket.typed_config.common_tls_context.tls_params.tls_minimum_protocol_version: \
-             expected TLSv1_2 or TLSv1_3",
-        ),
-        (
-            tls(|common| {
-                let (min, max) = (TlsProtocol::TlSv13 as i32, TlsProtocol::TlSv12 as i32);
-                common.tls_params = Some(TlsParameters {
-                    tls_minimum_protocol_version: min,
-                    tls_maximum_protocol_version: max,
-                    ..TlsParameters::default()
-                });
-            }),
-            "transport_socket.typed_config.common_tls_context.tls_params.tls_maximum_protocol_version: \
-             is less than the minimum",
-        ),
-        (
             Cluster {
                 transport_socket: Some(TransportSocket {
                     name: String::new(),
@@ -365,6 +315,66 @@ fn clusters_that_are_refused() {
     ];
     for (wire, wanted) in cases {
         assert_eq!(refused("a", &wire), wanted);
+    }
+}
+
+#[test]
+fn tls_contexts_that_are_refused() {
+    let tls = |change: fn(&mut CommonTlsContext)| {
+        let mut common = mutual(vec![exact_uri()]);
+        change(&mut common);
+        Cluster { transport_socket: Some(socket(common)), ..fixed("a") }
+    };
+    let cases = [
+        (
+            tls(|common| common.validation_context_type = None),
+            ".validation_context_type: is required: nobody would be verified",
+        ),
+        (
+            tls(|common| common.tls_certificates = vec![TlsCertificate::default()]),
+            ".tls_certificates: is not supported in this release",
+        ),
+        (
+            tls(|common| {
+                let context = CertificateValidationContext::default();
+                common.validation_context_type = Some(ValidationContextType::ValidationContext(context));
+            }),
+            ": expected a secret by name: \
+             validation_context_sds_secret_config or combined_validation_context",
+        ),
+        (
+            tls(|common| *common = mutual(vec![san(SanType::Dns, MatchPattern::Exact("a".into()))])),
+            ".combined_validation_context.default_validation_context.\
+             match_typed_subject_alt_names[0].san_type: expected URI",
+        ),
+        (
+            tls(|common| *common = mutual(vec![san(SanType::Uri, MatchPattern::Suffix("a".into()))])),
+            ".combined_validation_context.default_validation_context.\
+             match_typed_subject_alt_names[0].matcher: expected exact or prefix, with regard to case",
+        ),
+        (
+            tls(|common| {
+                common.tls_params = Some(TlsParameters { tls_minimum_protocol_version: 2, ..Default::default() });
+            }),
+            ".tls_params.tls_minimum_protocol_version: \
+             expected TLSv1_2 or TLSv1_3",
+        ),
+        (
+            tls(|common| {
+                let (min, max) = (TlsProtocol::TlSv13 as i32, TlsProtocol::TlSv12 as i32);
+                common.tls_params = Some(TlsParameters {
+                    tls_minimum_protocol_version: min,
+                    tls_maximum_protocol_version: max,
+                    ..TlsParameters::default()
+                });
+            }),
+            ".tls_params.tls_maximum_protocol_version: \
+             is less than the minimum",
+        ),
+    ];
+    for (wire, wanted) in cases {
+        let message = refused("a", &wire);
+        assert_eq!(message.strip_prefix("transport_socket.typed_config.common_tls_context"), Some(wanted));
     }
 }
 

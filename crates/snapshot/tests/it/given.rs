@@ -119,10 +119,7 @@ pub(crate) fn no() -> Option<BoolValue> {
     Some(BoolValue { value: false })
 }
 
-pub(crate) fn any<T: Message + Name>(message: &T) -> Any
-where
-    T: Clone,
-{
+pub(crate) fn any<T: Message + Name + Clone>(message: &T) -> Any {
     pack_any(message.clone())
 }
 

@@ -163,11 +163,6 @@ fn the_original_destination_by_filter() {
 
 #[test]
 fn listeners_that_are_refused() {
-    let matched = |filter_chain_match: FilterChainMatch| {
-        let chain = FilterChain { filter_chain_match: Some(filter_chain_match), ..chain("c", &tcp("a")) };
-        listener("l", "10.0.0.1:80", &[chain])
-    };
-    let net = |prefix: &str, length| CidrRange { address_prefix: prefix.into(), prefix_len: u32(length) };
     let filters = |filters: &[Filter]| {
         let chain = FilterChain { filters: filters.to_vec(), ..FilterChain::default() };
         listener("l", "10.0.0.1:80", &[chain])
@@ -200,26 +195,6 @@ fn listeners_that_are_refused() {
             "filter_chains: filter chains 0 and 1 have a condition in common: nothing tells them apart",
         ),
         (
-            matched(FilterChainMatch { destination_port: u32(70_000), ..Default::default() }),
-            "filter_chains[0].filter_chain_match.destination_port: 70000 is no port",
-        ),
-        (
-            matched(FilterChainMatch { transport_protocol: "quic".into(), ..Default::default() }),
-            "filter_chains[0].filter_chain_match.transport_protocol: expected raw_buffer or tls, found `quic`",
-        ),
-        (
-            matched(FilterChainMatch { prefix_ranges: vec![net("10.0.0.1", 33)], ..Default::default() }),
-            "filter_chains[0].filter_chain_match.prefix_ranges[0].prefix_len: 33 is no prefix length of 10.0.0.1",
-        ),
-        (
-            matched(FilterChainMatch { source_prefix_ranges: vec![net("x", 8)], ..Default::default() }),
-            "filter_chains[0].filter_chain_match.source_prefix_ranges[0].address_prefix: `x` is no IP address",
-        ),
-        (
-            matched(FilterChainMatch { source_type: 1, ..Default::default() }),
-            "filter_chains[0].filter_chain_match.source_type: is not supported in this release",
-        ),
-        (
             listener(
                 "l",
                 "10.0.0.1:80",
@@ -242,6 +217,40 @@ fn listeners_that_are_refused() {
     ];
     for (wire, wanted) in cases {
         assert_eq!(refused("l", &wire), wanted);
+    }
+}
+
+#[test]
+fn chain_conditions_that_are_refused() {
+    let matched = |filter_chain_match: FilterChainMatch| {
+        let chain = FilterChain { filter_chain_match: Some(filter_chain_match), ..chain("c", &tcp("a")) };
+        listener("l", "10.0.0.1:80", &[chain])
+    };
+    let net = |prefix: &str, length| CidrRange { address_prefix: prefix.into(), prefix_len: u32(length) };
+    let cases = [
+        (
+            matched(FilterChainMatch { destination_port: u32(70_000), ..Default::default() }),
+            "destination_port: 70000 is no port",
+        ),
+        (
+            matched(FilterChainMatch { transport_protocol: "quic".into(), ..Default::default() }),
+            "transport_protocol: expected raw_buffer or tls, found `quic`",
+        ),
+        (
+            matched(FilterChainMatch { prefix_ranges: vec![net("10.0.0.1", 33)], ..Default::default() }),
+            "prefix_ranges[0].prefix_len: 33 is no prefix length of 10.0.0.1",
+        ),
+        (
+            matched(FilterChainMatch { source_prefix_ranges: vec![net("x", 8)], ..Default::default() }),
+            "source_prefix_ranges[0].address_prefix: `x` is no IP address",
+        ),
+        (
+            matched(FilterChainMatch { source_type: 1, ..Default::default() }),
+            "source_type: is not supported in this release",
+        ),
+    ];
+    for (wire, wanted) in cases {
+        assert_eq!(refused("l", &wire), format!("filter_chains[0].filter_chain_match.{wanted}"));
     }
 }
 
@@ -321,9 +330,9 @@ fn defaults_of_a_connection_manager() {
     assert_eq!(manager.server_name.as_ref().and_then(|name| name.to_str().ok()), Some("envoy"));
     assert!(manager.generate_request_id && !manager.alpn_by_downstream && manager.access_log.is_none());
     assert_eq!((manager.header_bytes_max, manager.header_count_max), (60 * 1024, 100));
-    assert_eq!((manager.idle_timeout, manager.streams_max), (Duration::from_secs(3600), 1000));
-    assert_eq!(manager.stream_idle_timeout, Some(Duration::from_secs(300)));
-    assert_eq!(manager.request_headers_timeout, Duration::from_secs(60));
+    assert_eq!((manager.idle_timeout, manager.streams_max), (Duration::from_hours(1), 1000));
+    assert_eq!(manager.stream_idle_timeout, Some(Duration::from_mins(5)));
+    assert_eq!(manager.request_headers_timeout, Duration::from_mins(1));
     assert_eq!(manager.client_cert, ClientCertHeader::Sanitize);
     let edge = compiled(&HttpConnectionManager { use_remote_address: yes(), ..crate::given::manager("80") });
     assert_eq!(edge.streams_max, 100);

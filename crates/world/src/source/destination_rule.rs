@@ -1,7 +1,9 @@
 //! `DestinationRule` → model, before merging.
 
+use mizzen_api::istio::{
+    ConnectionPool, DestinationRule as Source, LoadBalancer as WrittenLb, SimpleLb, TrafficPolicy,
+};
 use mizzen_api::{Duration, Object};
-use mizzen_api::istio::{ConnectionPool, DestinationRule as Source, LoadBalancer as WrittenLb, SimpleLb, TrafficPolicy};
 
 use super::{age, labels, ns_name};
 use crate::destination_rule::{DestinationRule, LoadBalancer, Policy, PortPolicy, Subset};

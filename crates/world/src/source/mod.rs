@@ -19,7 +19,9 @@ use crate::labels::Labels;
 use crate::name::{Age, NsName};
 
 pub(crate) use destination_rule::destination_rule;
-pub(crate) use endpoints::{Found, entry_endpoints, external_endpoint, legacy_endpoints, pod_endpoint, service_of_slice, slice_endpoints};
+pub(crate) use endpoints::{
+    Found, entry_endpoints, external_endpoint, legacy_endpoints, pod_endpoint, service_of_slice, slice_endpoints,
+};
 pub(crate) use gateway::gateway;
 pub(crate) use mesh::mesh_settings;
 pub(crate) use peer_auth::peer_authentication;

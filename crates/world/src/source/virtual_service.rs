@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use base64::Engine;
-use mizzen_api::{Duration, Object};
 use mizzen_api::istio::{
     Destination as WrittenDestination, DirectResponse, HeaderOperations, Headers, HttpMatch as WrittenMatch, HttpRoute,
     HttpRouteDestination, Retries as WrittenRetries, StringMatch as WrittenString, StringMatchKind,
     VirtualService as Source,
 };
+use mizzen_api::{Duration, Object};
 
 use super::{age, labels, text};
 use crate::mesh::MeshSettings;

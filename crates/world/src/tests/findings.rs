@@ -48,7 +48,11 @@ fn dangling_references_and_conflicts_are_named() {
     let found: Vec<String> = findings.iter().map(ToString::to_string).collect();
     let wanted = [
         ("VirtualService/default/broken: spec.gateways[1]:", "there is no Gateway `default/front`", "mesh.yaml:11"),
-        ("VirtualService/default/broken: spec.http[0].route[0].destination.host:", "no service `gone.default", "mesh.yaml:14"),
+        (
+            "VirtualService/default/broken: spec.http[0].route[0].destination.host:",
+            "no service `gone.default",
+            "mesh.yaml:14",
+        ),
         ("VirtualService/default/broken: spec.http[1].route[0].destination.subset:", "subset `v9`", "mesh.yaml:19"),
         ("VirtualService/default/broken: spec.http[2].route[0].destination.port:", "has no port 81", "mesh.yaml:23"),
         (

@@ -32,8 +32,20 @@ fn object(random: &mut Random) -> String {
     let export = random.pick(&["", "exportTo: ['.'], ", "exportTo: ['*'], ", "exportTo: [a], "]);
     let n = random.next(5);
     let (kind, rest) = match random.next(9) {
-        0 | 1 => ("v1 Service", format!("spec: {{selector: {{app: {other}}}, ports: [{{name: {}, port: 8{n}}}]}}", random.pick(&["http", "tcp", "x"]))),
-        2 => ("v1 Service", format!("spec: {{clusterIP: {}, selector: {{app: {other}}}, ports: [{{port: 80}}]}}", random.pick(&["None", "10.96.1.1"]))),
+        0 | 1 => (
+            "v1 Service",
+            format!(
+                "spec: {{selector: {{app: {other}}}, ports: [{{name: {}, port: 8{n}}}]}}",
+                random.pick(&["http", "tcp", "x"])
+            ),
+        ),
+        2 => (
+            "v1 Service",
+            format!(
+                "spec: {{clusterIP: {}, selector: {{app: {other}}}, ports: [{{port: 80}}]}}",
+                random.pick(&["None", "10.96.1.1"])
+            ),
+        ),
         3 | 4 => (
             "v1 Pod",
             format!(
@@ -50,20 +62,33 @@ fn object(random: &mut Random) -> String {
         ),
         6 => (
             "networking.istio.io/v1 DestinationRule",
-            format!("spec: {{{export}host: '{}', subsets: [{{name: s{n}, labels: {{app: web}}}}]}}", random.pick(&["web", "*.svc.cluster.local", "api"])),
+            format!(
+                "spec: {{{export}host: '{}', subsets: [{{name: s{n}, labels: {{app: web}}}}]}}",
+                random.pick(&["web", "*.svc.cluster.local", "api"])
+            ),
         ),
         7 => (
             "security.istio.io/v1 PeerAuthentication",
-            format!("spec: {{{}mtls: {{mode: {}}}}}", random.pick(&["", "selector: {matchLabels: {app: web}}, "]), random.pick(&["STRICT", "DISABLE", "UNSET"])),
+            format!(
+                "spec: {{{}mtls: {{mode: {}}}}}",
+                random.pick(&["", "selector: {matchLabels: {app: web}}, "]),
+                random.pick(&["STRICT", "DISABLE", "UNSET"])
+            ),
         ),
         _ => (
             "networking.istio.io/v1 ServiceEntry",
-            format!("spec: {{{export}hosts: [out.com, in{n}.com], ports: [{{number: 80, name: http, protocol: HTTP}}], resolution: {}}}", random.pick(&["NONE", "DNS", "STATIC, workloadSelector: {labels: {app: web}}"])),
+            format!(
+                "spec: {{{export}hosts: [out.com, in{n}.com], ports: [{{number: 80, name: http, protocol: HTTP}}], resolution: {}}}",
+                random.pick(&["NONE", "DNS", "STATIC, workloadSelector: {labels: {app: web}}"])
+            ),
         ),
     };
     let (version, kind) = kind.split_once(' ').expect("two words");
-    let labels = format!("labels: {{app: {other}, kubernetes.io/service-name: {other}, security.istio.io/tlsMode: istio}}");
-    format!("apiVersion: {version}\nkind: {kind}\nmetadata: {{name: {name}, namespace: {namespace}, {labels}}}\n{rest}\n")
+    let labels =
+        format!("labels: {{app: {other}, kubernetes.io/service-name: {other}, security.istio.io/tlsMode: istio}}");
+    format!(
+        "apiVersion: {version}\nkind: {kind}\nmetadata: {{name: {name}, namespace: {namespace}, {labels}}}\n{rest}\n"
+    )
 }
 
 fn slice(random: &mut Random) -> String {
@@ -93,8 +118,16 @@ fn edit(random: &mut Random, objects: &mut Objects) {
 fn derived(world: &World) -> String {
     format!(
         "{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}",
-        world.services, world.endpoints, world.served, world.pods, world.pods_by_ip, world.hosts, world.merged_rules,
-        world.virtual_services, world.source_keys, world.given
+        world.services,
+        world.endpoints,
+        world.served,
+        world.pods,
+        world.pods_by_ip,
+        world.hosts,
+        world.merged_rules,
+        world.virtual_services,
+        world.source_keys,
+        world.given
     )
 }
 
@@ -142,7 +175,11 @@ fn a_changed_pod_leaves_services_alone() {
     }
     let (after, _) = before.update(2, &changed);
     assert!(before.services().ptr_eq(after.services()), "the very same map");
-    let different: Vec<_> = before.endpoints().keys().filter(|key| !Arc::ptr_eq(&before.endpoints()[*key], &after.endpoints()[*key])).collect();
+    let different: Vec<_> = before
+        .endpoints()
+        .keys()
+        .filter(|key| !Arc::ptr_eq(&before.endpoints()[*key], &after.endpoints()[*key]))
+        .collect();
     assert_eq!(different.len(), 1, "{different:?}");
     let peers = |world: &World| world.endpoints()[different[0]].peers.clone();
     assert!(Arc::ptr_eq(&peers(&before), &peers(&after)), "nothing that a client's TLS depends on");

@@ -31,10 +31,7 @@ fn the_narrowest_policy_decides_and_of_one_level_the_oldest() {
         ),
         (
             "the oldest of a level",
-            vec![
-                policy("a", "new", 2022, "mtls: {mode: DISABLE}"),
-                policy("a", "old", 2021, "mtls: {mode: STRICT}"),
-            ],
+            vec![policy("a", "new", 2022, "mtls: {mode: DISABLE}"), policy("a", "old", 2021, "mtls: {mode: STRICT}")],
             MtlsMode::Strict,
         ),
         ("another namespace", vec![policy("b", "n", 2020, "mtls: {mode: STRICT}")], MtlsMode::Permissive),

@@ -26,7 +26,11 @@ fn the_most_specific_host_wins_then_the_group_then_age() {
     let cases: [(&str, Vec<String>, Option<&str>); 7] = [
         ("none", vec![], None),
         ("first by name", vec![public.clone(), virtual_service("default", "a", "web", "")], Some("default/a")),
-        ("own before public", vec![public.clone(), virtual_service("default", "z", "web", &export("."))], Some("default/z")),
+        (
+            "own before public",
+            vec![public.clone(), virtual_service("default", "z", "web", &export("."))],
+            Some("default/z"),
+        ),
         (
             "named before public",
             vec![public.clone(), virtual_service("other", "z", host, &export("default, x"))],
@@ -61,7 +65,8 @@ fn rules_for_gateways_alone_do_not_count_in_the_mesh() {
     assert_eq!(world.virtual_services().len(), 1);
 }
 
-const WEB: &str = "apiVersion: v1\nkind: Service\nmetadata: {name: web, namespace: shop}\nspec: {ports: [{port: 80}]}\n---\n";
+const WEB: &str =
+    "apiVersion: v1\nkind: Service\nmetadata: {name: web, namespace: shop}\nspec: {ports: [{port: 80}]}\n---\n";
 const HOST: &str = "web.shop.svc.cluster.local";
 
 #[test]
@@ -75,11 +80,7 @@ fn rules_are_looked_for_at_the_client_then_the_service_then_the_root() {
         ("service", vec![&own, &root], Some("DestinationRule/shop/s")),
         ("root", vec![&root], Some("DestinationRule/istio-system/r")),
         ("none", vec![], None),
-        (
-            "the first step wins even by a wildcard",
-            vec![&own, &wildcard],
-            Some("DestinationRule/client/w"),
-        ),
+        ("the first step wins even by a wildcard", vec![&own, &wildcard], Some("DestinationRule/client/w")),
     ];
     for (name, rules, wanted) in cases {
         let text: String = std::iter::once(WEB).chain(rules.iter().map(|rule| rule.as_str())).collect();
@@ -95,8 +96,18 @@ fn rules_of_one_host_merge_oldest_first() {
     let subsets = |name: &str, label: &str| {
         format!("  subsets: [{{name: {name}, labels: {{v: '{label}'}}}}, {{name: both, labels: {{v: '{label}'}}}}]")
     };
-    let old = rule("shop", "a", "web", &format!("{}\n  trafficPolicy: {{loadBalancer: {{simple: RANDOM}}}}", subsets("one", "1")));
-    let new = rule("shop", "b", "web", &format!("{}\n  trafficPolicy: {{loadBalancer: {{simple: ROUND_ROBIN}}}}", subsets("two", "2")));
+    let old = rule(
+        "shop",
+        "a",
+        "web",
+        &format!("{}\n  trafficPolicy: {{loadBalancer: {{simple: RANDOM}}}}", subsets("one", "1")),
+    );
+    let new = rule(
+        "shop",
+        "b",
+        "web",
+        &format!("{}\n  trafficPolicy: {{loadBalancer: {{simple: ROUND_ROBIN}}}}", subsets("two", "2")),
+    );
     let world = world(&format!("{WEB}{new}{old}"));
     let web = super::service_seen(&world, "shop", HOST).expect("known");
     let merged = world.rule_for(&"shop".into(), web).expect("a rule");
@@ -120,7 +131,10 @@ fn policies_go_from_subset_port_to_rule() {
     let rules = world.merged_rules().get(&("default".into(), "web.default.svc.cluster.local".into())).expect("merged");
     let policy = |name: Option<&str>| {
         let policy = rules[0].policy(name.and_then(|name| rules[0].subset(name)), 80);
-        (format!("{:?}", policy.load_balancer.unwrap_or_default()), policy.connect_timeout.map(|timeout| timeout.as_secs()))
+        (
+            format!("{:?}", policy.load_balancer.unwrap_or_default()),
+            policy.connect_timeout.map(|timeout| timeout.as_secs()),
+        )
     };
     assert_eq!(policy(None), ("Random".into(), Some(1)));
     assert_eq!(policy(Some("plain")), ("Random".into(), Some(1)));

@@ -114,7 +114,8 @@ metadata: {name: clash, namespace: two}
 spec: {hosts: [hidden.default.svc.cluster.local], ports: [{number: 80, name: http, protocol: HTTP}], resolution: DNS}
 ";
     let world = world(text);
-    let object = |namespace: &str, host: &str| service_seen(&world, namespace, host).map(|found| found.object().to_string());
+    let object =
+        |namespace: &str, host: &str| service_seen(&world, namespace, host).map(|found| found.object().to_string());
     let hidden = "hidden.default.svc.cluster.local";
     assert_eq!(object("default", hidden).as_deref(), Some("Service/default/hidden"), "Kubernetes first");
     assert_eq!(object("friends", hidden).as_deref(), Some("Service/default/hidden"));

@@ -70,9 +70,7 @@ impl World {
         let selecting = self.services.iter().filter(|(_, service)| {
             service.selector.as_ref().is_some_and(|selector| {
                 let namespace = service.namespace();
-                selector.iter().all(|(key, value)| {
-                    labels.contains(&(namespace.clone(), key.clone(), value.clone()))
-                })
+                selector.iter().all(|(key, value)| labels.contains(&(namespace.clone(), key.clone(), value.clone())))
             })
         });
         dirty.extend(selecting.map(|(key, _)| key.clone()));
@@ -86,7 +84,9 @@ impl World {
 
     /// True if a slice refers to one of the Pods by name.
     fn slice_names(&self, slice: &ObjectId, names: &BTreeSet<&NsName>) -> bool {
-        let Some(Spec::EndpointSlice(source)) = self.objects.get(slice).map(|object| &object.spec) else { return false };
+        let Some(Spec::EndpointSlice(source)) = self.objects.get(slice).map(|object| &object.spec) else {
+            return false;
+        };
         source.endpoints.iter().filter_map(|endpoint| endpoint.target_ref.as_ref()).any(|target| {
             let namespace = target.namespace.as_deref().unwrap_or(&slice.namespace);
             target.name.as_deref().is_some_and(|name| names.contains(&NsName::new(namespace, name)))

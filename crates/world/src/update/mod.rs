@@ -136,12 +136,11 @@ fn changed(old: &Objects, new: &Objects) -> Vec<ObjectId> {
 fn mesh_config(objects: &Objects) -> Option<Arc<MeshConfig>> {
     let first = ObjectId { kind: Kind::ConfigMap, namespace: Arc::default(), name: Arc::default() };
     let maps = objects.range(first..).take_while(|(id, _)| id.kind == Kind::ConfigMap);
-    let mut named = maps.filter(|(id, _)| &*id.name == MESH_CONFIG_NAME).filter_map(|(id, object)| {
-        match &object.spec {
+    let mut named =
+        maps.filter(|(id, _)| &*id.name == MESH_CONFIG_NAME).filter_map(|(id, object)| match &object.spec {
             Spec::ConfigMap(map) => map.mesh.clone().map(|mesh| (id, mesh)),
             _ => None,
-        }
-    });
+        });
     let first = named.next()?;
     let root = named.find(|(id, _)| &*id.namespace == "istio-system");
     Some(if &*first.0.namespace == "istio-system" { first.1 } else { root.unwrap_or(first).1 })

@@ -82,7 +82,8 @@ impl World {
             return;
         }
         for (id, all) in &self.declared {
-            let moved = all.iter().filter(|one| one.wants.as_ref().is_some_and(|name| given.get(name) != self.given.get(name)));
+            let moved =
+                all.iter().filter(|one| one.wants.as_ref().is_some_and(|name| given.get(name) != self.given.get(name)));
             dirty.extend(moved.map(|one| (one.service.key.clone(), id.clone())));
         }
         self.given = Arc::new(given);
