@@ -138,7 +138,7 @@ pub(crate) fn haproxy(ports: Ports) -> String {
         writeln!(backends, "backend other-{i}\n  server s 127.0.0.1:9").ok();
     }
     format!(
-        "global\n  nbthread 1\n  maxconn 10000\ndefaults\n  mode http\n  timeout connect 10s\n  timeout client 1h\n  timeout server 1h\n  \
+        "global\n  nbthread 1\n  maxconn 4000\ndefaults\n  mode http\n  timeout connect 10s\n  timeout client 1h\n  timeout server 1h\n  \
          retries 2\n  retry-on conn-failure\n  option forwardfor\n  unique-id-format %{{+X}}o%ci:%cp_%fi:%fp_%Ts_%rt:%pid\n  unique-id-header X-Request-Id\n\
          frontend h1\n  bind 127.0.0.1:{h1}\n{rules}  default_backend h1\n\
          frontend h2\n  bind 127.0.0.1:{h2} proto h2\n{rules}  default_backend h2\n\

@@ -4,7 +4,7 @@ use std::{
     fs,
     io::Read,
     net::{SocketAddr, TcpStream},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -29,6 +29,7 @@ pub(crate) fn pin(core: usize) -> anyhow::Result<()> {
 pub(crate) struct Process {
     child: Child,
     name: String,
+    log: PathBuf,
 }
 
 impl Process {
@@ -45,7 +46,7 @@ impl Process {
             .spawn()
             .with_context(|| format!("start {name}"));
         sched_setaffinity(None, &before)?;
-        Ok(Self { child: child?, name: name.to_owned() })
+        Ok(Self { child: child?, name: name.to_owned(), log: log.to_owned() })
     }
 
     /// Waits until something accepts on `address`.
@@ -53,7 +54,8 @@ impl Process {
         let deadline = Instant::now() + START_TIMEOUT;
         while TcpStream::connect_timeout(&address, Duration::from_millis(200)).is_err() {
             if let Some(status) = self.child.try_wait()? {
-                bail!("{} ended at its start: {status}", self.name);
+                let said = fs::read_to_string(&self.log).unwrap_or_default();
+                bail!("{} ended at its start: {status}: {said}", self.name);
             }
             if Instant::now() > deadline {
                 bail!("{} does not accept on {address}", self.name);

@@ -12,6 +12,7 @@ mod control;
 mod forward;
 mod load;
 mod machine;
+mod mesh;
 mod table;
 
 use std::path::PathBuf;
@@ -33,19 +34,27 @@ enum Suite {
     Forward(forward::Options),
     /// Cost of a start and of edits at the control plane.
     Control,
+    /// What the mesh adds: latency, memory, time to effect.
+    Mesh(mesh::Options),
     /// The server behind the proxies (used by the suites).
     #[command(hide = true)]
     Backend { port: u16, core: usize },
+    /// Clients and servers inside workloads (used by the suites).
+    #[command(hide = true, subcommand)]
+    Probe(mesh::probe::Probe),
 }
 
 fn main() -> anyhow::Result<()> {
     match Args::parse().suite {
         None => {
             forward::run(&forward::Options::default())?;
-            control::run()
+            control::run()?;
+            mesh::run(&mesh::Options::default())
         }
         Some(Suite::Forward(options)) => forward::run(&options),
         Some(Suite::Control) => control::run(),
+        Some(Suite::Mesh(options)) => mesh::run(&options),
+        Some(Suite::Probe(probe)) => mesh::probe::run(probe),
         Some(Suite::Backend { port, core }) => backend::run(port, core),
     }
 }

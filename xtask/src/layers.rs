@@ -2,7 +2,7 @@
 //!
 //! In: `cargo metadata`. Out: one complaint for each edge that the table does not allow, for a crate without a row, and
 //! for a chain of crates longer than [`CHAIN_MAX`].
-//! Dependencies of tests are free; nobody may depend on a package outside `crates/`.
+//! Dependencies of tests are free; no crate of the product may depend on a package outside `crates/`.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -119,7 +119,7 @@ fn package_edges(root: &Path, package: &Package) -> Vec<Complaint> {
         .filter_map(|dependency| {
             let name = dependency.name.as_str();
             match (dependency.path.is_some(), row) {
-                (true, _) if !is_room_package(name) => {
+                (true, Some(_)) if !is_room_package(name) => {
                     Some(format!("nobody may depend on `{name}`: it is no crate of the product"))
                 }
                 (true, Some(row)) if !row.rooms.iter().any(|room| name == format!("mizzen-{room}")) => {

@@ -40,7 +40,7 @@ pub(crate) use address::{ipv4_of, ipv6_of};
 pub(crate) use command::Programs;
 pub(crate) use container::{Container, PodFacts};
 pub(crate) use environment::{Field, Value};
-pub(crate) use files::Mount;
+pub(crate) use files::{Mount, MountedFile};
 pub(crate) use gateway::Published;
 pub(crate) use probe::{Check, Probe};
 

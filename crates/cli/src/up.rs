@@ -20,6 +20,7 @@ mod server;
 mod show;
 mod supervisor;
 mod table;
+mod volumes;
 
 use std::{
     collections::BTreeMap,

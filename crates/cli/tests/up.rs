@@ -319,6 +319,38 @@ fn a_run_for_a_time_has_a_verdict_and_a_report() {
 }
 
 #[test]
+fn volumes_are_files_in_the_cage() {
+    let mut mesh = Mesh::new("vol");
+    let volumes = "          volumeMounts:
+            - {name: settings, mountPath: /etc/mizzen-volume}
+            - {name: scratch, mountPath: /var/mizzen-scratch}
+      volumes:
+        - {name: settings, configMap: {name: settings}}
+        - {name: scratch, emptyDir: {}}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: settings}
+data: {mode: MODE}
+---
+";
+    let with = |mode: &str| web("one").replacen("---\n", &volumes.replace("MODE", mode), 1);
+    mesh.write("web.yaml", &with("fast"));
+    mesh.up(&[]);
+    mesh.until_logged("all 1 workloads are ready");
+    let mode = |mesh: &Mesh| {
+        let shell = "cat /etc/mizzen-volume/mode && echo x > /var/mizzen-scratch/x && cat /var/mizzen-scratch/x";
+        text(&mesh.run(&["exec", "web", "--", "/bin/sh", "-c", shell]).stdout)
+    };
+    assert_eq!(mode(&mesh), "fastx\n");
+    // Another content is another revision.
+    mesh.write("web.yaml", &with("slow"));
+    mesh.until("the new settings are in force", |mesh| mode(mesh) == "slowx\n");
+    mesh.signal("-INT");
+    assert_eq!(mesh.end(), Some(0));
+}
+
+#[test]
 fn two_meshes_run_side_by_side() {
     let mut one = Mesh::new("a");
     let mut two = Mesh::new("b");

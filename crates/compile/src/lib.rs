@@ -3,9 +3,9 @@
 //! In: a [`mizzen_world::World`] and a [`Scope`] (who asks). Out: a [`ResourceSet`] of named, versioned, encoded
 //! resources (`docs/wire.md` says which). Pure: the same world and scope give the same bytes, in every process.
 //!
-//! Each kind of resource has one function over a typed view of its inputs and can read nothing else ([`memo`] remembers
+//! Each kind of resource has one function over a typed view of its inputs and can read nothing else (`memo` remembers
 //! by the identity of those inputs). What follows from all services together is kept per class of clients and moved on
-//! by the difference of two worlds ([`outbound`]). Output with equal bytes keeps its version, and the wave stops there.
+//! by the difference of two worlds (`outbound`). Output with equal bytes keeps its version, and the wave stops there.
 
 mod memo;
 mod resource;

@@ -9,6 +9,7 @@ use envoy_types::pb::envoy::extensions::transport_sockets::raw_buffer::v3::RawBu
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::common_tls_context::{
     CombinedCertificateValidationContext, ValidationContextType,
 };
+use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::downstream_tls_context::SessionTicketKeysType;
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::subject_alt_name_matcher::SanType;
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::tls_parameters::TlsProtocol;
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{
@@ -19,7 +20,7 @@ use envoy_types::pb::envoy::r#type::matcher::v3::StringMatcher;
 use mizzen_world::mesh::{MeshSettings, TlsMinimum};
 use prost::Name;
 
-use crate::wire::build::{ads, any, bool_value, exact, prefix};
+use crate::wire::build::{ads, any, bool_value, exact, prefix, u32_value};
 
 /// Key exchanges, the preferred first.
 const CURVES: [&str; 3] = ["X25519MLKEM768", "X25519", "P-256"];
@@ -49,6 +50,7 @@ pub(crate) fn upstream(sni: String, peer: &Peer<'_>, alpn: &[&str]) -> Transport
     let context = UpstreamTlsContext {
         common_tls_context: Some(common(peer, alpn, versions, Vec::new())),
         sni,
+        max_session_keys: Some(u32_value(0)),
         ..UpstreamTlsContext::default()
     };
     socket("envoy.transport_sockets.tls", &context)
@@ -64,7 +66,9 @@ pub(crate) fn downstream(mesh: &MeshSettings, alpn: &[&str]) -> TransportSocket 
     let context = DownstreamTlsContext {
         common_tls_context: Some(common(&peer, alpn, (minimum, TlsProtocol::TlSv13), ciphers)),
         require_client_certificate: Some(bool_value(true)),
+        // A resumed session would skip the check of a certificate that has expired or was revoked since.
         disable_stateful_session_resumption: true,
+        session_ticket_keys_type: Some(SessionTicketKeysType::DisableStatelessSessionResumption(true)),
         ..DownstreamTlsContext::default()
     };
     socket("envoy.transport_sockets.tls", &context)

@@ -148,13 +148,11 @@ impl Api {
                 }
             }
         };
-        match tokio::time::timeout(timeout, waiting).await {
-            Ok(progress) => http1::json(StatusCode::OK, &progress),
-            Err(_) => {
-                let progress = self.shared.track_quietly(|tracker| tracker.progress(generation));
-                http1::json(StatusCode::GATEWAY_TIMEOUT, &progress)
-            }
+        if let Ok(progress) = tokio::time::timeout(timeout, waiting).await {
+            return http1::json(StatusCode::OK, &progress);
         }
+        let progress = self.shared.track_quietly(|tracker| tracker.progress(generation));
+        http1::json(StatusCode::GATEWAY_TIMEOUT, &progress)
     }
 
     fn status(&self) -> Answer {

@@ -8,6 +8,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
+use mizzen_api::istio::MESH_CONFIG_NAME;
 use mizzen_api::{Finding, Object, Severity, needs_allow_unenforced};
 use mizzen_compile::{Compiler, ResourceSet, Scope};
 use mizzen_sources::ObjectSet;
@@ -138,6 +139,7 @@ impl Worker {
         let (world, of_world) = self.world.update(objects.generation, &objects.objects);
         self.world = world;
         findings.extend(of_world);
+        findings.extend(self.other_trust_domain(&objects));
         self.view.send_replace(Arc::new(View { objects: objects.clone(), findings }));
         let published = published(&before, &objects);
         self.shared.track(|tracker| tracker.publish(published, seen, Instant::now()));
@@ -148,6 +150,22 @@ impl Worker {
             ms = seen.elapsed().as_secs_f64() * 1e3,
             "compiled"
         );
+    }
+
+    /// The authority goes on signing for the trust domain of the start.
+    fn other_trust_domain(&self, objects: &ObjectSet) -> Option<Finding> {
+        let (wanted, signed) = (&self.world.mesh().trust_domain, &self.shared.trust_domain);
+        let mut maps = objects.of_kind(mizzen_api::Kind::ConfigMap);
+        let object = maps.find(|map| &*map.id.name == MESH_CONFIG_NAME).filter(|_| wanted != signed)?;
+        Some(Finding {
+            severity: Severity::Error,
+            object: Some(object.id.clone()),
+            path: "data.mesh.trustDomain".to_owned(),
+            file: object.origin.file.clone(),
+            line: object.origin.line,
+            message: format!("certificates are signed for {signed} until mizzend is started anew"),
+            hint: None,
+        })
     }
 
     /// Compiles and sends what each scope should hold now; forgets scopes that nobody follows.

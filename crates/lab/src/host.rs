@@ -100,6 +100,7 @@ impl Lab {
             ipv6: spec.ipv6,
             nft_program: spec.capture.as_ref().map(mizzen_capture::Capture::program),
             resolv_conf: files::resolv_conf(spec),
+            mounts: spec.mounts.clone(),
             hosts,
         }))
     }

@@ -8,6 +8,7 @@
 //! pause      first process of one node's cage, which lives as long as it does; does nothing            (init::node)
 //! ```
 
+mod bind;
 mod cage;
 mod error;
 mod node;

@@ -49,5 +49,5 @@ pub use host::Lab;
 pub use init::lab_init;
 pub use preflight::{Obstacle, preflight};
 pub use rustix::process::Signal;
-pub use spec::{Event, Exit, LabOptions, NodeSpec, ProcessId, Role, SpawnSpec, Stats};
+pub use spec::{Event, Exit, LabOptions, Mount, NodeSpec, ProcessId, Role, SpawnSpec, Stats};
 pub use state_dir::{StateDir, StateDirError};

@@ -54,6 +54,8 @@ pub struct NodeSpec {
     pub ipv6: Option<Ipv6Addr>,
     /// What goes through the proxy; loaded before the node has an address. `None`: nothing.
     pub capture: Option<Capture>,
+    /// Directories and files of the host that the workload sees elsewhere.
+    pub mounts: Vec<Mount>,
     /// Lines for `/etc/hosts` besides localhost and the node's own.
     pub hosts: Vec<(IpAddr, Vec<String>)>,
     /// `search` of `/etc/resolv.conf`, with `ndots:5` as on Kubernetes; empty: neither.
@@ -72,11 +74,24 @@ impl NodeSpec {
             ipv4,
             ipv6: Some(ipv6_of(ipv4)),
             capture: None,
+            mounts: Vec::new(),
             hosts: Vec::new(),
             search: Vec::new(),
             nameserver: BRIDGE_V4.into(),
         }
     }
+}
+
+/// A directory or file of the host, bound into a node's cage. It may lie in a masked directory: what is bound is seen, the
+/// rest is not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mount {
+    /// On the host.
+    pub source: PathBuf,
+    /// Absolute, in the cage. Where it does not exist it is made, in the cage only; not directly below `/`, though.
+    pub target: PathBuf,
+    /// Whether the workload may write there, as far as the source's own permissions let it.
+    pub writable: bool,
 }
 
 /// What a process may do, and where it runs.

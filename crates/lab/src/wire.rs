@@ -11,7 +11,7 @@ use std::{
 use mizzen_net::fdpass;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::spec::{Exit, ProcessId, Role, Stats};
+use crate::spec::{Exit, Mount, ProcessId, Role, Stats};
 
 /// Bytes of the largest packet that is received; the kernel's default send buffer allows no more.
 const PACKET_MAX: usize = 256 * 1024;
@@ -65,6 +65,7 @@ pub(crate) struct Node {
     pub(crate) ipv6: Option<Ipv6Addr>,
     pub(crate) nft_program: Option<String>,
     pub(crate) resolv_conf: String,
+    pub(crate) mounts: Vec<Mount>,
     pub(crate) hosts: Vec<(IpAddr, Vec<String>)>,
 }
 

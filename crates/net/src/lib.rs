@@ -14,6 +14,8 @@ pub mod sock;
 
 pub mod inherited;
 
+pub mod memory;
+
 pub mod fdpass;
 
 pub mod ns;

@@ -46,6 +46,9 @@ enum Surface {
     Metrics,
 }
 
+/// Sets the log level by its name.
+pub(crate) type LogLevel = Box<dyn Fn(&str) -> Result<(), String>>;
+
 /// What the handlers need.
 pub(crate) struct Admin {
     pub(crate) shared: Arc<Shared>,
@@ -53,7 +56,7 @@ pub(crate) struct Admin {
     pub(crate) store: Arc<Mutex<Store>>,
     /// Asked to end by `/quitquitquit`.
     pub(crate) quit: Arc<Notify>,
-    pub(crate) log_level: Box<dyn Fn(&str) -> Result<(), String>>,
+    pub(crate) log_level: LogLevel,
 }
 
 /// Opens the sockets and serves them; an endpoint whose port is taken is said in the log and left out.
@@ -83,7 +86,7 @@ pub(crate) async fn run(admin: Rc<Admin>) {
             Err(error) => tracing::warn!(%address, %error, "endpoint cannot be opened"),
         }
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 fn unix(path: &Path) -> io::Result<UnixListener> {

@@ -9,10 +9,10 @@
 use std::{
     io,
     sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicU8, Ordering},
     },
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use futures_util::future::BoxFuture;
@@ -42,16 +42,28 @@ const CONTROL_PLANE_NAME: &str = "istiod.istio-system.svc";
 /// What the agent knows of how it is going; read by readiness and by the admin API.
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
-    clusters: AtomicBool,
-    listeners: AtomicBool,
+    /// One bit for each of [`SUBSCRIPTIONS`] that arrived in full.
+    arrived: AtomicU8,
+    /// When all of [`REQUIRED`] had arrived.
+    required_since: OnceLock<Instant>,
     /// What the last disconnect, rejection or wait was about.
     last: Mutex<Option<String>>,
 }
 
 impl Progress {
-    /// Clusters and listeners arrived at least once.
+    /// Clusters and listeners arrived in full, and so did the kinds that not every control plane sends, or it does not.
     pub(crate) fn is_ready(&self) -> bool {
-        self.clusters.load(Ordering::Relaxed) && self.listeners.load(Ordering::Relaxed)
+        let arrived = self.arrived.load(Ordering::Relaxed);
+        let all = (1 << SUBSCRIPTIONS.len()) - 1;
+        arrived == all || self.required_since.get().is_some_and(|since| since.elapsed() >= OPTIONAL_PATIENCE)
+    }
+
+    fn arrived(&self, kind: Kind) {
+        let bit = |kind| SUBSCRIPTIONS.iter().position(|(k, _)| *k == kind).map_or(0, |at| 1 << at);
+        let arrived = self.arrived.fetch_or(bit(kind), Ordering::Relaxed) | bit(kind);
+        if REQUIRED.iter().all(|kind| arrived & bit(*kind) != 0) {
+            self.required_since.get_or_init(Instant::now);
+        }
     }
 
     pub(crate) fn last(&self) -> Option<String> {
@@ -198,6 +210,11 @@ fn now() -> UnixTime {
     UnixTime::since_unix_epoch(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
 }
 
+/// Without these nothing can be served.
+const REQUIRED: [Kind; 2] = [Kind::Cluster, Kind::Listener];
+/// How long the other kinds are waited for: a control plane that has no virtual hosts or names of its own stays silent.
+const OPTIONAL_PATIENCE: Duration = Duration::from_secs(2);
+
 /// Types followed, all of each: on-demand subscription has its place in `Snapshot`'s lookups.
 const SUBSCRIPTIONS: [(Kind, &str); 6] = [
     (Kind::Cluster, "*"),
@@ -222,16 +239,14 @@ async fn follow(shared: Arc<Shared>, progress: Arc<Progress>, store: Arc<Mutex<S
                 );
             }
             Event::Update(update) => {
-                let kind = update.kind;
+                let (kind, complete) = (update.kind, update.complete);
                 let refused = apply(&shared, &store, &update);
                 for rejection in &refused {
                     tracing::error!(resource = %rejection.name, reason = %rejection.message, "refused; the last good version stays");
                     progress.note(format!("{}: {}", rejection.name, rejection.message));
                 }
-                match kind {
-                    Kind::Cluster => progress.clusters.store(true, Ordering::Relaxed),
-                    Kind::Listener => progress.listeners.store(true, Ordering::Relaxed),
-                    _ => {}
+                if complete {
+                    progress.arrived(kind);
                 }
                 client.applied(update.ticket, refused).await;
             }

@@ -94,6 +94,8 @@ fn enter(worker: &Rc<Worker>, accepted: Accepted) -> Option<(Registered, Incomin
     Some((registered, Incoming { listener: Arc::clone(listener), stream, destination }))
 }
 
+/// One phase after the other. Each has a box of its own, so that a connection holds only what its present phase needs: an
+/// idle one is mostly this future.
 async fn serve(worker: &Rc<Worker>, registered: &Registered, incoming: Incoming) {
     let entry = &registered.entry;
     let Incoming { listener, mut stream, destination } = incoming;
@@ -102,7 +104,7 @@ async fn serve(worker: &Rc<Worker>, registered: &Registered, incoming: Incoming)
     let mut opened = None;
 
     let verdict = if listener.inspect_tls || listener.inspect_http {
-        match detect(worker, &listener, facts, &mut stream, &mut inspector).await {
+        match Box::pin(detect(worker, &listener, facts, &mut stream, &mut inspector)).await {
             Some((verdict, upstream)) => {
                 opened = upstream;
                 verdict
@@ -134,19 +136,21 @@ async fn serve(worker: &Rc<Worker>, registered: &Registered, incoming: Incoming)
     };
     let stream = match &chain.tls {
         None => Stream::Plain(stream),
-        Some(spec) => match tls::accept(&config, worker, (spec, alpn(&verdict)), chain.handshake_timeout, stream).await
-        {
-            Ok((stream, peer)) => {
-                let peer = Arc::new(peer);
-                *entry.identity.borrow_mut() = Some(Arc::clone(&peer));
-                connection.peer = Some(peer);
-                stream
+        Some(spec) => {
+            match Box::pin(tls::accept(&config, worker, (spec, alpn(&verdict)), chain.handshake_timeout, stream)).await
+            {
+                Ok((stream, peer)) => {
+                    let peer = Arc::new(peer);
+                    *entry.identity.borrow_mut() = Some(Arc::clone(&peer));
+                    connection.peer = Some(peer);
+                    stream
+                }
+                Err(error) => return worker.observer.handshake_failed(&connection, &error),
             }
-            Err(error) => return worker.observer.handshake_failed(&connection, &error),
-        },
+        }
     };
     match &chain.handler {
-        Handler::Tcp(proxy) => tcp::serve(connection, Arc::clone(proxy), stream, opened).await,
+        Handler::Tcp(proxy) => Box::pin(tcp::serve(connection, Arc::clone(proxy), stream, opened)).await,
         Handler::Http(manager) => {
             http::server::serve(connection, Arc::clone(manager), stream, inspector).await;
         }
@@ -246,3 +250,6 @@ impl Connection {
         self.entry.ending() != Ending::No
     }
 }
+
+#[cfg(test)]
+mod tests;

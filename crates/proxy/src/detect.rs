@@ -1,11 +1,11 @@
 //! What a connection speaks, from its first bytes. Pure: bytes in, verdict out.
 //!
-//! Bytes are read into a buffer that is replayed (no `MSG_PEEK`: a ClientHello with a post-quantum key share spans
+//! Bytes are read into a buffer that is replayed (no `MSG_PEEK`: a `ClientHello` with a post-quantum key share spans
 //! segments). Nothing here guesses by the clock; what happens while the client is silent is the caller's affair.
 
 use rustls::server::Acceptor;
 
-/// Bytes looked at before a client that has not finished its first line or ClientHello is taken as it is.
+/// Bytes looked at before a client that has not finished its first line or `ClientHello` is taken as it is.
 pub(crate) const INSPECT_BYTES_MAX: usize = 64 * 1024;
 
 /// The HTTP/2 connection preface (RFC 9113 §3.4).
@@ -28,7 +28,7 @@ pub(crate) enum Verdict {
     Other,
 }
 
-/// What a ClientHello asks for.
+/// What a `ClientHello` asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Hello {
     /// Lower case; empty if there is none.
@@ -39,7 +39,8 @@ pub(crate) struct Hello {
 /// Looks at a growing buffer.
 #[derive(Default)]
 pub(crate) struct Inspector {
-    acceptor: Option<Acceptor>,
+    /// Apart, because most connections speak no TLS here.
+    acceptor: Option<Box<Acceptor>>,
     fed: usize,
 }
 

@@ -23,7 +23,7 @@ use tokio::{
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt, reload, util::SubscriberInitExt};
 
 use crate::{
-    admin::{self, Admin},
+    admin::{self, Admin, LogLevel},
     agent::{self, Credentials, Progress},
     bootstrap::{Bootstrap, Role},
     dns::{self, upstream::Upstreams},
@@ -66,7 +66,7 @@ struct Args {
     /// Unix socket for administration.
     #[arg(long)]
     admin_socket: Option<PathBuf>,
-    /// Worker threads; default: PROXY_CONFIG's concurrency, else 2.
+    /// Worker threads; default: `PROXY_CONFIG`'s concurrency, else 2.
     #[arg(long)]
     workers: Option<usize>,
     /// Do not answer DNS on port 15053.
@@ -74,7 +74,7 @@ struct Args {
     no_dns: bool,
 }
 
-/// The fields of ProxyConfig that are used.
+/// The fields of `ProxyConfig` that are used.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct ProxyConfig {
@@ -102,8 +102,6 @@ pub fn run() -> anyhow::Result<()> {
     start_workers(&shared)?;
     side_thread(&shared, credentials, log_level, with_dns)
 }
-
-type LogLevel = Box<dyn Fn(&str) -> Result<(), String>>;
 
 fn logging() -> LogLevel {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
@@ -186,7 +184,7 @@ fn proxy_config() -> anyhow::Result<ProxyConfig> {
     }
 }
 
-/// `ISTIO_META_X` is a string, `ISTIO_METAJSON_X` is JSON; ProxyConfig's proxyMetadata counts like the environment.
+/// `ISTIO_META_X` is a string, `ISTIO_METAJSON_X` is JSON; the `proxyMetadata` of `ProxyConfig` counts like the environment.
 fn metadata(config: &ProxyConfig) -> std::collections::BTreeMap<String, Json> {
     let mut metadata = std::collections::BTreeMap::new();
     for (name, value) in config.proxy_metadata.iter().map(|(k, v)| (k.clone(), v.clone())).chain(std::env::vars()) {
@@ -304,7 +302,7 @@ fn spawn_broker(shared: &Arc<Shared>) {
 }
 
 async fn expire_metrics(shared: Arc<Shared>) {
-    let mut minutes = tokio::time::interval(Duration::from_secs(60));
+    let mut minutes = tokio::time::interval(Duration::from_mins(1));
     loop {
         let now = minutes.tick().await;
         shared.metrics.expire(now.into_std());

@@ -155,7 +155,10 @@ impl Entry {
             }
             return;
         }
-        if self.ending.get() == Ending::Drain && self.is_http() && clock::has_passed(DRAIN_GRACE, self.ending_since.get()) {
+        if self.ending.get() == Ending::Drain
+            && self.is_http()
+            && clock::has_passed(DRAIN_GRACE, self.ending_since.get())
+        {
             return self.end(Ending::Abort, "drained");
         }
         match self.speaks.get() {
@@ -264,7 +267,7 @@ impl Registry {
             active: Cell::new(0),
             idle_timeout: Cell::new(None),
             stream_idle_timeout: Cell::new(None),
-            headers_timeout: Cell::new(Duration::from_secs(60)),
+            headers_timeout: Cell::new(Duration::from_mins(1)),
             started: clock::now(),
             received_mark: Cell::new(0),
             head_since: Cell::new(None),

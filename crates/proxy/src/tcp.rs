@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// Both directions silent for this long: closed (Envoy's default, 1 h).
-const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
+const IDLE_TIMEOUT: Duration = Duration::from_hours(1);
 
 /// Endpoints tried for one connection (Envoy `max_connect_attempts` is 1; another endpoint costs nobody anything while
 /// no byte was sent).
@@ -222,7 +222,7 @@ impl Drop for Passing<'_> {
             handles.series.transferred(self.flow.bytes_sent, self.flow.bytes_received);
             let facts = telemetry::connection_facts(self.connection);
             let log = observer.log(self.proxy.access_log.as_ref());
-            observer.tcp(&facts, &self.flow, handles, log.as_deref());
+            telemetry::tcp_ended(&facts, &self.flow, handles, log.as_deref());
         }
         self.connection.entry.request_ends();
     }

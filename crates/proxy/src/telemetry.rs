@@ -169,17 +169,6 @@ impl Observer {
         }
     }
 
-    /// The end of a TCP connection.
-    pub(crate) fn tcp(&self, facts: &ConnFacts, flow: &Flow, handles: &TcpHandles, log: Option<&Log>) {
-        handles.series.closed(flow.flags);
-        if !flow.flags.is_empty() {
-            handles.edge.broken();
-        }
-        if let Some(log) = log {
-            log.writer.borrow_mut().tcp(&log.format, facts, flow);
-        }
-    }
-
     fn labels(&self, connection: &Connection, ended: &Ended<'_>, authority: Option<&str>) -> Labels {
         let peer = connection.peer.as_deref();
         match connection.listener.direction {
@@ -337,5 +326,16 @@ pub(crate) fn connection_facts(connection: &Connection) -> ConnFacts {
 pub(crate) fn flag_all(flow: &mut Flow, flags: &[Flag]) {
     for flag in flags {
         flow.flags.set(*flag);
+    }
+}
+
+/// The end of a TCP connection.
+pub(crate) fn tcp_ended(facts: &ConnFacts, flow: &Flow, handles: &TcpHandles, log: Option<&Log>) {
+    handles.series.closed(flow.flags);
+    if !flow.flags.is_empty() {
+        handles.edge.broken();
+    }
+    if let Some(log) = log {
+        log.writer.borrow_mut().tcp(&log.format, facts, flow);
     }
 }

@@ -13,7 +13,7 @@ use common::{
     Mesh, PATIENCE, Plane, Proxy, connect, eventually,
     h2raw::{
         self, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PRIORITY, RST_STREAM, SETTINGS,
-        SETTINGS_INITIAL_WINDOW_SIZE, SETTINGS_MAX_CONCURRENT_STREAMS, frame,
+        SETTINGS_INITIAL_WINDOW_SIZE, SETTINGS_MAX_CONCURRENT_STREAMS, WINDOW_UPDATE, frame,
     },
     peer::{self, Client},
     port, wire,
@@ -110,6 +110,33 @@ fn floods() {
     });
 }
 
+/// Frames for a stream.
+type Frames = fn(u32) -> Vec<u8>;
+
+/// Frames that are errors of their stream, so that the proxy resets it: more than it will count, and the connection ends.
+#[test]
+fn made_to_reset() {
+    let mesh = Mesh::start(1);
+    served(&mesh, "before");
+    let errors: [(&str, Frames); 3] = [
+        ("WINDOW_UPDATE of nothing", |id| frame(WINDOW_UPDATE, 0, id, &[0; 4])),
+        ("WINDOW_UPDATE over the top", |id| frame(WINDOW_UPDATE, 0, id, &0x7fff_ffff_u32.to_be_bytes())),
+        ("DATA after the end", |id| frame(DATA, 0, id, b"more")),
+    ];
+    for (name, error) in errors {
+        attacked(name, &mesh, |stream| {
+            let mut bytes = Vec::new();
+            for n in 0..5000 {
+                let id = 2 * n + 1;
+                bytes.extend(h2raw::request(id, &h2raw::get("/h2/hang")));
+                bytes.extend(error(id));
+            }
+            flood(stream, &bytes);
+            assert!(closed(stream), "{name}");
+        });
+    }
+}
+
 /// Whether the other side ends the connection, with a GOAWAY or without.
 fn closed(stream: &mut TcpStream) -> bool {
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
@@ -194,7 +221,8 @@ fn one_meaning() {
     let mesh = Mesh::start(1);
     for up in [false, true] {
         let path = format!("/h{}/hello", u8::from(up) + 1);
-        let fields = [(":method", "GET"), (":scheme", "HTTP"), (":authority", "mesh.test"), (":path", &*path), ("host", "evil")];
+        let fields =
+            [(":method", "GET"), (":scheme", "HTTP"), (":authority", "mesh.test"), (":path", &*path), ("host", "evil")];
         let mut stream = h2raw::open(mesh.port, &[]);
         stream.write_all(&h2raw::request(1, &fields)).expect("sent");
         assert!(h2raw::read_until(&mut stream, &[HEADERS, GOAWAY]).is_some_and(|answer| answer.kind == HEADERS));
@@ -213,13 +241,21 @@ fn lengths_that_lie() {
     for up in [false, true] {
         let path = format!("/h{}/sink", u8::from(up) + 1);
         for body in ["1234", "123456"] {
-            let fields =
-                [(":method", "POST"), (":scheme", "http"), (":authority", "a"), (":path", &*path), ("content-length", "5")];
+            let fields = [
+                (":method", "POST"),
+                (":scheme", "http"),
+                (":authority", "a"),
+                (":path", &*path),
+                ("content-length", "5"),
+            ];
             let mut stream = h2raw::open(mesh.port, &[]);
             stream.write_all(&frame(HEADERS, END_HEADERS, 1, &h2raw::block(&fields))).expect("sent");
             stream.write_all(&frame(DATA, END_STREAM, 1, body.as_bytes())).expect("sent");
             let answer = h2raw::read_until(&mut stream, &[HEADERS, RST_STREAM, GOAWAY]);
-            assert!(answer.is_none_or(|answer| answer.kind != HEADERS || answer.payload[0] != 0x88), "{body} passed as 5 bytes");
+            assert!(
+                answer.is_none_or(|answer| answer.kind != HEADERS || answer.payload[0] != 0x88),
+                "{body} passed as 5 bytes"
+            );
         }
     }
 }
@@ -277,7 +313,11 @@ fn an_upstream_that_goes_away_and_allows_nothing() {
         wire::cluster("backend", true),
         wire::endpoints("backend", &[upstream]),
         wire::listener(port, |_| {}),
-        wire::routes("backend", |action| action.timeout = Some(wire::millis(5000))),
+        wire::routes("backend", |action| {
+            action.timeout = Some(wire::millis(5000));
+            // Istio's default among others: what GOAWAY cut off was not taken up.
+            action.retry_policy = Some(wire::retry("refused-stream", 2, |_| {}));
+        }),
     ]);
     connect(port);
     peer::block(async {

@@ -2,16 +2,27 @@
 
 mod common;
 
-use std::time::Duration;
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
-use common::{Plane, Proxy, eventually, load::Load, peer::{self, Backend, Client}, port, wire};
+use common::{
+    Plane, Proxy, eventually,
+    load::Load,
+    peer::{self, Backend, Client},
+    port, wire,
+};
 use http::Method;
 use http_body_util::BodyExt;
 use mizzen_xds::Kind;
 
 const TIME: Duration = Duration::from_secs(5);
-/// Requests a second.
-const RATE: u64 = 500;
+/// 500 a second.
+const REQUESTS: u64 = 2500;
+
+/// One load at a time: they share the machine.
+static LOAD: Mutex<()> = Mutex::new(());
 
 struct Bench {
     plane: Plane,
@@ -41,6 +52,7 @@ fn bench() -> Bench {
 #[test]
 fn routes() {
     let bench = bench();
+    let _alone = LOAD.lock().unwrap_or_else(PoisonError::into_inner);
     let load = Load::start(bench.port, "/x/hello", 3);
     for n in 0..50 {
         let (to, server) = if n % 2 == 0 { ("b", &bench.b) } else { ("a", &bench.a) };
@@ -48,13 +60,14 @@ fn routes() {
         let before = server.seen("hello").len();
         eventually("the edit's effect", || server.seen("hello").len() > before);
     }
-    load.stop(TIME, RATE);
+    load.stop(TIME, REQUESTS);
 }
 
 /// An endpoint comes and goes; requests on the one that goes are finished.
 #[test]
 fn endpoints() {
     let bench = bench();
+    let _alone = LOAD.lock().unwrap_or_else(PoisonError::into_inner);
     let load = Load::start(bench.port, "/x/hello", 3);
     let (a, b) = (bench.a.port, bench.b.port);
     for ports in [[a].as_slice(), &[a, b], &[b], &[b, a]].iter().cycle().take(60) {
@@ -62,7 +75,7 @@ fn endpoints() {
         bench.plane.put(vec![wire::endpoints("a", ports)]);
         eventually("requests on them", || load.requests() > before + 10);
     }
-    load.stop(TIME, RATE);
+    load.stop(TIME, REQUESTS);
     assert!(!bench.b.seen("hello").is_empty());
 }
 
@@ -70,6 +83,7 @@ fn endpoints() {
 #[test]
 fn clusters_and_listeners() {
     let bench = bench();
+    let _alone = LOAD.lock().unwrap_or_else(PoisonError::into_inner);
     let load = Load::start(bench.port, "/x/hello", 3);
     let other = port();
     for n in 0..20 {
@@ -85,13 +99,14 @@ fn clusters_and_listeners() {
             bench.plane.edit(vec![], &[(Kind::Listener, &listener), (Kind::Cluster, &old), (Kind::Endpoints, &old)]);
         }
     }
-    load.stop(TIME, RATE);
+    load.stop(TIME, REQUESTS);
 }
 
 /// A change of the listener's own settings is seen by the next request of an open connection.
 #[test]
 fn listener_settings() {
     let bench = bench();
+    let _alone = LOAD.lock().unwrap_or_else(PoisonError::into_inner);
     let load = Load::start(bench.port, "/x/hello", 3);
     peer::block(async {
         let mut client = Client::open(bench.port, false).await;
@@ -101,7 +116,7 @@ fn listener_settings() {
             assert_eq!(answer.headers["server"], name);
         }
     });
-    load.stop(TIME, RATE);
+    load.stop(TIME, REQUESTS);
 }
 
 /// An endpoint is removed while a request is under way on it: the request goes on to its end.
@@ -116,7 +131,10 @@ fn a_removed_endpoint_finishes_its_requests() {
             let request = client.request(Method::POST, "/x/echo").body(body).expect("valid");
             sender.send("one".into()).await.expect("taken");
             let mut response = client.send(request).await.expect("a head");
-            assert_eq!(&response.body_mut().frame().await.expect("a frame").expect("open").into_data().expect("data")[..], b"one");
+            assert_eq!(
+                &response.body_mut().frame().await.expect("a frame").expect("open").into_data().expect("data")[..],
+                b"one"
+            );
             bench.plane.put(vec![wire::endpoints("a", &[bench.b.port])]);
             sender.send("two".into()).await.expect("taken");
             drop(sender);

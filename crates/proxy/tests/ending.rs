@@ -4,7 +4,11 @@ mod common;
 
 use std::io::{Read, Write};
 
-use common::{Mesh, Plane, Proxy, RawServer, ask, connect, eventually, h2raw, peer::{self, Client}, port, wire};
+use common::{
+    Mesh, Plane, Proxy, RawServer, ask, connect, eventually, h2raw,
+    peer::{self, Client},
+    port, wire,
+};
 use http::{Method, header};
 
 #[test]
@@ -59,7 +63,8 @@ fn http2_is_told_by_goaway() {
 fn an_upgraded_connection_stays_until_its_end() {
     let plane = Plane::start();
     let mut proxy = Proxy::start(&plane, 1);
-    let server = RawServer::start(b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n");
+    let server =
+        RawServer::start(b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n");
     let port = port();
     plane.put(wire::gateway(port, &[server.port]));
     let mut stream = connect(port);

@@ -1,5 +1,4 @@
-//! The HTTP/2 conformance suite h2spec against a listener. It is a Go program, made by `make tools`; without it the test
-//! says so and passes.
+//! The HTTP/2 conformance suite h2spec (a Go program that `make test` sets up) against a listener.
 
 mod common;
 
@@ -7,19 +6,19 @@ use std::process::Command;
 
 use common::Mesh;
 
-/// Cases that fail, and why that is right. Empty: none does.
-const KNOWN: &[(&str, &str)] = &[];
+/// Cases that fail, and why that is right.
+const KNOWN: &[(&str, &str)] = &[(
+    "Sends invalid connection preface",
+    "the port serves HTTP/1 too: bytes that are no preface are answered as HTTP/1, with 400 and a close",
+)];
 
 #[test]
 fn conformance() {
     let tool = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/tools/bin/h2spec");
-    if !std::path::Path::new(tool).exists() {
-        println!("h2spec is not installed (make tools): the suite was not run");
-        return;
-    }
+    assert!(std::path::Path::new(tool).exists(), "no {tool}: `make test` sets it up (ci/setup)");
     let mesh = Mesh::start(1);
     let output = Command::new(tool)
-        .args(["-h", "127.0.0.1", "-o", "3", "-P", "/h1/echo", "-p", &mesh.port.to_string()])
+        .args(["-h", "127.0.0.1", "-o", "3", "-P", "/h1/hello", "-p", &mesh.port.to_string()])
         .output()
         .expect("h2spec runs");
     let text = String::from_utf8_lossy(&output.stdout);
@@ -33,7 +32,7 @@ fn conformance() {
         .collect();
     let passed = text.lines().rev().find(|line| line.contains("passed")).unwrap_or("no summary");
     println!("{passed}");
-    assert!(passed.contains("146 tests"), "the whole suite: {text}");
+    assert!(passed.contains("145 tests"), "the whole suite: {text}");
     let unknown: Vec<_> = failures.iter().filter(|line| !KNOWN.iter().any(|(known, _)| line.contains(known))).collect();
     assert!(unknown.is_empty(), "{unknown:#?}\n{text}");
     let mended: Vec<_> = KNOWN.iter().filter(|(known, _)| !failures.iter().any(|line| line.contains(known))).collect();

@@ -4,7 +4,11 @@ mod common;
 
 use std::{io::Read, process::Stdio};
 
-use common::{Plane, Proxy, eventually, peer::{self, Backend, Client}, port, wire};
+use common::{
+    Plane, Proxy, eventually,
+    peer::{self, Backend, Client},
+    port, wire,
+};
 
 const PADDING: usize = 8000;
 

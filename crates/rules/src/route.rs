@@ -95,7 +95,9 @@ struct Rule {
 impl PathMatch {
     /// A condition on the whole path, in RE2's syntax.
     pub fn regex(pattern: &str) -> Result<Self, RegexError> {
-        let build = |pattern: &str| RegexBuilder::new(pattern).size_limit(REGEX_BYTES_MAX).build();
+        let build = |pattern: &str| {
+            RegexBuilder::new(pattern).size_limit(REGEX_BYTES_MAX).dfa_size_limit(REGEX_BYTES_MAX).build()
+        };
         text::anchored(pattern, build).map(Self::Regex)
     }
 

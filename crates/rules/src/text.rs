@@ -29,7 +29,9 @@ pub struct RegexError {
 impl TextMatch {
     /// A condition on the whole string, in RE2's syntax.
     pub fn regex(pattern: &str) -> Result<Self, RegexError> {
-        let build = |pattern: &str| RegexBuilder::new(pattern).size_limit(REGEX_BYTES_MAX).build();
+        let build = |pattern: &str| {
+            RegexBuilder::new(pattern).size_limit(REGEX_BYTES_MAX).dfa_size_limit(REGEX_BYTES_MAX).build()
+        };
         anchored(pattern, build).map(Self::Regex)
     }
 

@@ -139,6 +139,12 @@ impl http_body::Body for Body {
             return Poll::Ready(Some(Ok(Frame::trailers(to_headers(&status)))));
         }
     }
+
+    /// A refusal has to be one frame of headers that ends the stream; gRPC's clients do not see its status otherwise.
+    fn is_end_stream(&self) -> bool {
+        let drained = self.source.is_closed() && self.source.is_empty();
+        drained && self.sending.0.is_empty() && !self.trailers_due
+    }
 }
 
 /// A response whose messages and status come through its body.
@@ -246,7 +252,8 @@ pub struct Target<'a> {
 impl Target<'_> {
     fn request(&self, body: Body) -> Result<Request<Body>, Status> {
         let invalid = |error: http::Error| Status::invalid_argument(error.to_string());
-        let uri = Uri::builder().scheme("http").authority(self.authority).path_and_query(self.path);
+        // Whether the connection has TLS is not known here; servers that look at the scheme are behind TLS.
+        let uri = Uri::builder().scheme("https").authority(self.authority).path_and_query(self.path);
         let mut request = Request::builder()
             .method(Method::POST)
             .uri(uri.build().map_err(invalid)?)
@@ -272,3 +279,6 @@ pub fn unavailable(error: &dyn std::error::Error) -> Status {
     }
     Status::unavailable(text)
 }
+
+#[cfg(test)]
+mod tests;

@@ -117,8 +117,14 @@ fn the_host_is_out_of_reach(mesh: &Mesh) {
         assert_ne!(status, 200, "{host}: {body}");
     }
     // The control plane takes nobody without a token or a certificate.
-    let (status, _) = mesh.curl("echo", &["-k", "https://10.244.0.1:15012/"]);
-    assert_eq!(status, 0, "no HTTP/1 there");
+    for method in ["istio.v1.auth.IstioCertificateService/CreateCertificate", "envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"] {
+        let empty = "printf '\\0\\0\\0\\0\\0'";
+        let ask = format!(
+            "{empty} | curl -sik --max-time 10 --http2 -H 'content-type: application/grpc' -H 'te: trailers' --data-binary @- https://10.244.0.1:15012/{method}"
+        );
+        let output = mesh.exec("echo", &["sh", "-c", &ask]);
+        assert!(output.out.contains("grpc-status: 16"), "{method}: unauthenticated: {output:?}");
+    }
     let (status, _) = mesh.curl("echo", &["http://10.244.0.1:15010/"]);
     assert_ne!(status, 200, "plain xDS is on its loopback only");
 }

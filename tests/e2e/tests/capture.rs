@@ -2,19 +2,18 @@
 
 use mizzen_e2e::{
     Mesh, check_all, header,
-    manifest::{client, config_map, deployment, documents, mesh_config, service},
+    manifest::{client, deployment, documents, mesh_config, service},
     outside,
 };
 use serde_json::json;
 
 /// One process, since there is one user in the sandbox; it says who called.
 const NGINX: &str = "
-daemon off; master_process off; user root; pid /var/cache/shop/pid; error_log stderr;
+daemon off; master_process off; user root; pid nginx.pid; error_log stderr;
 events {}
 http {
   access_log off;
-  client_body_temp_path /var/cache/shop/body; proxy_temp_path /var/cache/shop/proxy;
-  fastcgi_temp_path /var/cache/shop/fastcgi; scgi_temp_path /var/cache/shop/scgi; uwsgi_temp_path /var/cache/shop/uwsgi;
+  client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi; scgi_temp_path scgi; uwsgi_temp_path uwsgi;
   server { listen 80; listen [::]:80; location / { return 200 \"nginx asked by $http_x_forwarded_client_cert\\n\"; } }
 }
 ";
@@ -96,25 +95,19 @@ for name in ['nginx', 'nginx.default', 'nginx.default.svc', full]:
 fn manifests() -> String {
     let python = "/usr/bin/python3";
     documents(&[
-        &config_map("nginx", &[("nginx.conf", NGINX)]),
-        &deployment("nginx", "/usr/sbin/nginx -e stderr -p /var/cache/shop -c /etc/shop/nginx.conf")
-            .files("nginx", "/etc/shop")
-            .scratch("/var/cache/shop")
-            .port(80),
+        &deployment("nginx", "/usr/sbin/nginx -e stderr -p . -c nginx.conf").port(80),
         &service("nginx", &[("http", 80, 80)]),
         &deployment("files", &format!("{python} -m http.server 8000")).port(8000),
         &service("files", &[("http", 80, 8000)]),
-        &config_map("grpc", &[("server.py", GRPC_SERVER), ("client.py", GRPC_CLIENT)]),
-        &deployment("grpcio", &format!("{python} /etc/scripts/server.py")).files("grpc", "/etc/scripts").port(50051),
+        &deployment("grpcio", &format!("{python} server.py")).port(50051),
         &service("grpcio", &[("grpc", 50051, 50051)]),
-        &config_map("mail", &[("mail.py", MAIL)]),
-        &deployment("mail", &format!("{python} /etc/scripts/mail.py")).files("mail", "/etc/scripts").port(2525),
+        &deployment("mail", &format!("{python} mail.py")).port(2525),
         &service("mail", &[("smtp", 25, 2525)]),
         &deployment("pods", "mizzen-peer echo --port 8080 --name pod").replicas(2).port(8080),
         &json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "pods"}, "spec": {
             "clusterIP": "None", "selector": {"app": "pods"}, "ports": [{"name": "http", "port": 8080}],
         }}),
-        &client("client").files("grpc", "/etc/scripts"),
+        &client("client"),
     ])
 }
 
@@ -145,7 +138,7 @@ fn python_serves_and_asks(mesh: &Mesh) {
 }
 
 fn grpcio(mesh: &Mesh) {
-    let output = mesh.exec("client", &["/usr/bin/python3", "/etc/scripts/client.py"]);
+    let output = mesh.exec("client", &["/usr/bin/python3", "client.py"]);
     let expected = "unary one grpcio\n['stream a', 'stream b', 'stream c']\nFAILED_PRECONDITION not now\n";
     assert_eq!(output.out, expected, "{output:?}");
 }
@@ -217,7 +210,11 @@ fn the_outside_is_reached_unless_forbidden(mesh: &Mesh) {
 
 #[test]
 fn captured() {
-    let mesh = Mesh::up(&[("mesh.yaml", &manifests())], &["--host-access"]);
+    // Programs start in the directory of their YAML.
+    let files = [("nginx.conf", NGINX), ("server.py", GRPC_SERVER), ("client.py", GRPC_CLIENT), ("mail.py", MAIL)];
+    let manifests = manifests();
+    let files: Vec<(&str, &str)> = files.into_iter().chain([("mesh.yaml", &*manifests)]).collect();
+    let mesh = Mesh::up(&files, &["--host-access"]);
     check_all(
         &mesh,
         &[

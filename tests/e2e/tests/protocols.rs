@@ -12,14 +12,22 @@ use serde_json::Value;
 fn manifests() -> String {
     documents(&[
         &deployment("echo", "mizzen-peer echo --port 8080 --name echo").port(8080),
-        &service("echo", &[("http", 80, 8080), ("auto", 81, 8080), ("http2-only", 82, 8080)]),
+        &service("echo", &[("http", 80, 8080)]),
         &without_retries("echo"),
+        &deployment("auto", "mizzen-peer echo --port 8080 --name auto").port(8080),
+        &service("auto", &[("web", 80, 8080)]),
+        &deployment("modern", "mizzen-peer echo --port 8080 --name modern").port(8080),
+        &service("modern", &[("http2", 80, 8080)]),
         &deployment("calls", "mizzen-peer grpc-echo --port 9090").port(9090),
         &service("calls", &[("grpc", 9090, 9090)]),
         &deployment("bytes", "mizzen-peer tcp-echo --port 7000").port(7000),
-        &service("bytes", &[("tcp", 7000, 7000), ("auto", 7001, 7000)]),
+        &service("bytes", &[("tcp", 7000, 7000)]),
+        &deployment("any-bytes", "mizzen-peer tcp-echo --port 7000").port(7000),
+        &service("any-bytes", &[("what", 7000, 7000)]),
         &deployment("greeter", "mizzen-peer server-first --port 2500").port(2500),
-        &service("greeter", &[("tcp", 2500, 2500), ("auto", 2501, 2500)]),
+        &service("greeter", &[("tcp", 2500, 2500)]),
+        &deployment("any-greeter", "mizzen-peer server-first --port 2500").port(2500),
+        &service("any-greeter", &[("what", 2500, 2500)]),
         &client("client"),
     ])
 }
@@ -82,8 +90,9 @@ fn upgrades_become_bytes(mesh: &Mesh) {
 }
 
 fn tcp_passes_as_it_is(mesh: &Mesh) {
-    for port in [7000, 7001] {
-        let connect = format!("bytes:{port}");
+    // With the protocol declared, and detected.
+    for name in ["bytes", "any-bytes"] {
+        let connect = format!("{name}:7000");
         let told =
             good(mesh, &["mizzen-peer", "tcp-client", "--connect", &connect, "--send", "one\\r\\ntwo\\x00\\xff"]);
         assert_eq!(told["received"], "one\\r\\ntwo\\x00\\xff", "half-closed after sending: {told}");
@@ -91,42 +100,43 @@ fn tcp_passes_as_it_is(mesh: &Mesh) {
         let told = good(mesh, &["mizzen-peer", "tcp-client", "--connect", &connect, "--send", &long]);
         assert_eq!(told["received_bytes"], 65_536, "{told}");
     }
-    for port in [2500, 2501] {
-        let connect = format!("greeter:{port}");
+    for name in ["greeter", "any-greeter"] {
+        let connect = format!("{name}:2500");
         let command =
             ["mizzen-peer", "tcp-client", "--connect", &connect, "--expect", "220 ready\\r\\n", "--send", "hello"];
         let told = good(mesh, &command);
         assert_eq!(
             (&told["banner"], &told["received"]),
             (&"220 ready\\r\\n".into(), &"hello".into()),
-            "port {port}: {told}"
+            "{name}: {told}"
         );
     }
 }
 
 fn late_first_bytes_are_still_http(mesh: &Mesh) {
     let get = "GET /late HTTP/1.1\\r\\nhost: echo\\r\\nconnection: close\\r\\n\\r\\n";
-    for port in [80, 81] {
-        let connect = format!("echo:{port}");
+    for name in ["echo", "auto"] {
+        let connect = format!("{name}:80");
         let command = ["mizzen-peer", "raw-client", "--connect", &connect, "--send", get, "--delay-ms", "2500"];
         let text = mesh.exec("client", &command).json()["received"].to_string();
-        assert!(text.contains("HTTP/1.1 200"), "port {port}: {text}");
+        assert!(text.contains("HTTP/1.1 200"), "{name}: {text}");
         // Only what was routed as HTTP carries these.
-        for name in ["x-request-id", "x-forwarded-client-cert", "x-envoy-attempt-count"] {
-            assert!(text.contains(name), "port {port}: {name} in {text}");
+        for header in ["x-request-id", "x-forwarded-client-cert", "x-envoy-attempt-count"] {
+            assert!(text.contains(header), "{name}: {header} in {text}");
         }
     }
 }
 
 fn versions_meet(mesh: &Mesh) {
+    // A declared version holds upstream whatever came; a detected one is kept.
     let cases = [
         ("--http1.0", "http://echo/", "HTTP/1.1"),
         ("--http1.1", "http://echo/", "HTTP/1.1"),
-        ("--http2-prior-knowledge", "http://echo/", "HTTP/2.0"),
-        ("--http1.1", "http://echo:81/", "HTTP/1.1"),
-        ("--http2-prior-knowledge", "http://echo:81/", "HTTP/2.0"),
-        ("--http1.1", "http://echo:82/", "HTTP/2.0"),
-        ("--http2-prior-knowledge", "http://echo:82/", "HTTP/2.0"),
+        ("--http2-prior-knowledge", "http://echo/", "HTTP/1.1"),
+        ("--http1.1", "http://auto/", "HTTP/1.1"),
+        ("--http2-prior-knowledge", "http://auto/", "HTTP/2.0"),
+        ("--http1.1", "http://modern/", "HTTP/2.0"),
+        ("--http2-prior-knowledge", "http://modern/", "HTTP/2.0"),
     ];
     for (version, url, upstream) in cases {
         let answer = mesh.ask("client", &[version, "-d", "a body", url]);
@@ -173,7 +183,7 @@ fn chunks_trailers_and_continue(mesh: &Mesh) {
 
 /// The proxies that a request of the client passes.
 fn pair(mesh: &Mesh) -> [Process; 2] {
-    let (app, server) = (mesh.process(&["sleep 100000"]), mesh.process(&["mizzen-peer echo"]));
+    let (app, server) = (mesh.process(&["sleep 100000"]), mesh.process(&["mizzen-peer echo", "--name echo"]));
     [mesh.sidecar(&app), mesh.sidecar(&server)]
 }
 

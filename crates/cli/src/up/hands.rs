@@ -21,7 +21,7 @@ use mizzen_telemetry::EdgeReport;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use super::{check, proxy, sandbox::Sandbox};
+use super::{check, proxy, sandbox::Sandbox, volumes};
 use crate::{
     edges::ProxyRun,
     fleet::{Action, Event, Part, Replica, ReplicaId},
@@ -118,7 +118,14 @@ impl Hands {
     }
 
     async fn prepare(&self, subject: &Subject) -> Result<()> {
-        self.sandbox.add_node(node(subject)?).await
+        let mut node = node(subject)?;
+        node.mounts = volumes::write(&self.volumes(subject), &subject.workload.template.containers)?;
+        self.sandbox.add_node(node).await
+    }
+
+    /// Where the contents of the replica's volumes are.
+    fn volumes(&self, subject: &Subject) -> PathBuf {
+        self.place.files().join(&subject.pod.name)
     }
 
     /// The node may have never come into being; what else there is goes in any case.
@@ -127,6 +134,7 @@ impl Hands {
             tracing::debug!(%error, pod = subject.pod.name, "node not removed");
         }
         let _ = std::fs::remove_file(self.place.proxy_socket(subject.id));
+        let _ = std::fs::remove_dir_all(self.volumes(subject));
     }
 
     /// One process from its start to its end.

@@ -18,6 +18,7 @@ use mizzen_telemetry::EdgeReport;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::{mpsc, watch},
+    task::JoinHandle,
     time::{self, MissedTickBehavior},
 };
 
@@ -90,6 +91,7 @@ pub(crate) struct Supervisor {
     plan: Plan,
     ledger: Ledger,
     meter: Meter,
+    measuring: Option<JoinHandle<()>>,
     /// As the control plane last said.
     mesh: Option<MeshStatus>,
     last_change: Option<Change>,
@@ -117,6 +119,7 @@ impl Supervisor {
             plan: Plan::default(),
             ledger: Ledger::default(),
             meter: Meter::default(),
+            measuring: None,
             mesh: None,
             last_change: None,
             control_plane_trouble: Some("the control plane is starting".to_owned()),
@@ -324,17 +327,21 @@ impl Supervisor {
     }
 
     /// Asks proxies for their counters and the lab for resources, beside the loop.
-    fn measure(&self) {
+    fn measure(&mut self) {
+        // One that takes longer than the period is waited for.
+        if self.measuring.as_ref().is_some_and(|task| !task.is_finished()) {
+            return;
+        }
         let names: BTreeMap<ReplicaId, String> =
             self.fleet.replicas().map(|replica| (replica.id, replica.workload.name.to_string())).collect();
         let (hands, usages) = (Arc::clone(&self.hands), self.usages.0.clone());
-        tokio::spawn(async move {
+        self.measuring = Some(tokio::spawn(async move {
             for replica in names.keys() {
                 hands.report_edges(*replica).await;
             }
             let measured = usage(&hands, &names).await;
             let _ = usages.send(measured).await;
-        });
+        }));
     }
 
     /// The end of a measurement: every proxy's counters were asked for before.
@@ -418,7 +425,8 @@ impl Supervisor {
             .filter(|wanted| !self.port_trouble.contains_key(&(wanted.gateway.clone(), wanted.port)));
         Status {
             directory: self.hands.place.directory.display().to_string(),
-            ready: self.is_ready(),
+            // The first time, every proxy knows of everyone.
+            ready: self.start.is_some() && self.is_ready(),
             workloads: self.fleet.view(),
             usage: self.meter.workload_usage(),
             edges: self.meter.live_edges(),

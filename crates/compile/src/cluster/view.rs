@@ -155,6 +155,8 @@ impl ClusterView {
     fn alpn(&self, protocol: Protocol) -> &'static [&'static str] {
         match protocol {
             Protocol::Tcp | Protocol::Tls | Protocol::Udp => &["istio"],
+            // Bytes that turn out to be no HTTP pass no filter.
+            Protocol::Auto if self.capabilities.alpn => &["istio"],
             _ if self.capabilities.alpn => &[],
             Protocol::Http2 | Protocol::Grpc | Protocol::GrpcWeb => &["istio-h2", "istio", "h2"],
             Protocol::Http | Protocol::Auto => &["istio-http/1.1", "istio", "http/1.1"],

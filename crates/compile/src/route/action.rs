@@ -19,7 +19,7 @@ use super::headers::{authority, listed};
 use super::matching::everything;
 use super::retry::retry_policy;
 use super::rules::Destinations;
-use crate::cluster::outbound_name;
+use crate::cluster::{BLACK_HOLE, outbound_name};
 use crate::wire::build::{duration, regex, u32_value};
 use crate::wire::{DirectResponse, Route, RouteAction};
 
@@ -145,10 +145,15 @@ fn weighted(rule: &HttpRule, to: &[Destination], services: &Destinations, port: 
     WeightedCluster { clusters: clusters.collect(), ..WeightedCluster::default() }
 }
 
-/// The cluster that a destination means. One that does not exist is named all the same: its requests get 503.
+/// The cluster that a destination means. A service or port that does not exist has none: its requests get 503, and the
+/// route does not wait for what never comes.
 pub(super) fn cluster_of(to: &Destination, services: &Destinations, listener: u16) -> String {
-    let port = Service::destination_port(services.get(&to.host), to.port, listener);
-    outbound_name(port, to.subset.as_deref(), &to.host)
+    let service = services.get(&to.host);
+    let port = Service::destination_port(service, to.port, listener);
+    match service.and_then(|service| service.port(port)) {
+        Some(_) => outbound_name(port, to.subset.as_deref(), &to.host),
+        None => BLACK_HOLE.to_owned(),
+    }
 }
 
 /// A matched prefix is replaced; a path matched as a whole is replaced as a whole.

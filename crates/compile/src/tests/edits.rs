@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use mizzen_world::World;
 
-use super::{objects, parse, sidecar};
+use super::{objects, parse, service, sidecar, virtual_host};
 use crate::{Change, Compiler, Kind, ResourceSet, Scope, Stats};
 
 const SERVICES: usize = 1000;
@@ -159,4 +159,36 @@ fn figures_of_a_thousand_services() {
         println!("{name} edit for 100 clients {time:?}: {stats:?}, {} bytes", bytes(&changes));
         assert_eq!(changes.len(), 1);
     }
+}
+
+#[test]
+fn a_rule_follows_the_port_of_its_destination() {
+    let rule = "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: v}\n\
+                spec: {hosts: [web], http: [{route: [{destination: {host: api}}]}]}\n";
+    let web = service("web", "{name: http, port: 80}", "10.244.0.1");
+    let api = |port: u16| service("api", &format!("{{name: http, port: {port}}}"), "10.244.0.2");
+    let before = World::new(1, &objects(&format!("{web}{}{rule}", api(8080)))).0;
+    let after = before.update(2, &objects(&format!("{web}{}{rule}", api(8081)))).0;
+    let mut compiler = Compiler::new();
+    for (world, port) in [(&before, 8080), (&after, 8081)] {
+        let set = compiler.compile(world, &sidecar("default", ""));
+        let host = virtual_host(&set, "80/web.default.svc.cluster.local:80");
+        assert!(format!("{:?}", host.routes).contains(&format!("outbound|{port}||api.default.svc.cluster.local")));
+    }
+}
+
+#[test]
+fn what_nobody_asks_for_is_dropped() {
+    let world = World::new(1, &objects(&service("web", "{name: http, port: 80}", "10.244.0.1"))).0;
+    let mut compiler = Compiler::new();
+    let first = compiler.compile(&world, &sidecar("a", ""));
+    compiler.sweep();
+    assert!(
+        Arc::ptr_eq(&first, &compiler.compile(&world, &sidecar("a", ""))),
+        "kept: it was asked for since the last sweep"
+    );
+    compiler.sweep();
+    compiler.sweep();
+    let again = compiler.compile(&world, &sidecar("a", ""));
+    assert!(!Arc::ptr_eq(&first, &again) && first == again);
 }

@@ -1,5 +1,6 @@
 //! Tests of the compiler, from YAML to decoded Envoy messages.
 
+mod accepted;
 mod bookinfo;
 mod clusters;
 mod edits;

@@ -1,3 +1,5 @@
+//! A burst, then a rate, then the bound on keys.
+
 use std::time::{Duration, Instant};
 
 use super::{Buckets, Rate};

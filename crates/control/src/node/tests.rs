@@ -1,3 +1,5 @@
+//! Nodes that ask, whole and broken.
+
 use envoy_types::pb::envoy::config::core::v3::{Extension, Node};
 use envoy_types::pb::google::protobuf::value::Kind;
 use envoy_types::pb::google::protobuf::{Struct, Value};

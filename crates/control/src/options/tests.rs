@@ -1,3 +1,5 @@
+//! Durations, and addresses that follow from one another.
+
 use std::time::Duration;
 
 use clap::Parser as _;

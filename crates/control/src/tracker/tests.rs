@@ -1,3 +1,5 @@
+//! From an edit to the last ACK, with clients that come, go and refuse.
+
 use std::time::{Duration, Instant};
 
 use mizzen_xds::Kind;

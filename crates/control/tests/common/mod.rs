@@ -41,7 +41,9 @@ impl Dirs {
         let _ = fs::remove_dir_all(&path);
         fs::create_dir_all(path.join("config")).expect("a directory for the test");
         let dirs = Self(path);
-        files.iter().for_each(|(name, text)| dirs.write(name, text));
+        for (name, text) in files {
+            dirs.write(name, text);
+        }
         dirs
     }
 

@@ -16,7 +16,10 @@ use rustix::{
     thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space},
 };
 
-use super::error::{During as _, InitError};
+use super::{
+    bind::Bound,
+    error::{During as _, InitError},
+};
 use crate::files;
 
 /// Where node files that replace those in `/etc` are kept: in the node's own `/run`.
@@ -49,11 +52,11 @@ impl Template {
     }
 
     /// Enters a copy of the template. For the first process of a node's pid namespace, which `/proc` will show.
-    pub(super) fn enter_copy(&self, etc: &EtcFiles) -> Result<(), InitError> {
+    pub(super) fn enter_copy(&self, etc: &EtcFiles, mounts: &[Bound]) -> Result<(), InitError> {
         enter(&self.0)?;
         mizzen_net::ns::unshare(UnshareFlags::NEWNS).during("make a mount namespace")?;
         mount_proc()?;
-        etc.install()
+        etc.install(mounts)
     }
 }
 
@@ -82,8 +85,8 @@ fn mask(path: &Path) -> Result<(), InitError> {
 }
 
 impl EtcFiles {
-    /// Replaces `/run` and the name-service files.
-    fn install(&self) -> Result<(), InitError> {
+    /// Replaces `/run`, lays `mounts` over what is there, and then the name-service files, which none of them may hide.
+    fn install(&self, mounts: &[Bound]) -> Result<(), InitError> {
         // Where the names lead is read before /run, where resolv.conf often lies, is covered.
         let nsswitch = fs::read_to_string("/etc/nsswitch.conf").unwrap_or_default();
         let files = [
@@ -94,6 +97,7 @@ impl EtcFiles {
         .map(|(name, text)| (resolve(Path::new(name)), text));
         replace_run()?;
         fs::create_dir(FILES).during("make a directory in /run")?;
+        Bound::place_all(mounts, &Path::new(FILES).join("made"))?;
         for (path, text) in files {
             place(&path, &text)?;
         }

@@ -18,6 +18,7 @@ use rustix::{
 };
 
 use super::{
+    bind::Bound,
     cage::{EtcFiles, Template},
     error::{During as _, InitError},
     next_stage, privileges,
@@ -131,11 +132,13 @@ impl Builder {
             [Some(spec.ipv4.into()), spec.ipv6.filter(|_| self.ipv6).map(Into::into)].into_iter().flatten().collect();
         let etc =
             EtcFiles { resolv_conf: spec.resolv_conf.clone(), hosts: files::hosts(&spec.hostname, &own, &spec.hosts) };
+        // Opened here, where nothing is masked.
+        let mounts = Bound::open_all(&spec.mounts)?;
         let (template, net, hostname) =
             (self.template.try_clone().during("copy a descriptor")?, Arc::clone(net), spec.hostname.clone());
         let prepare = move || -> Result<(), InitError> {
             net.enter().during("enter the network namespace")?;
-            template.enter_copy(&etc)?;
+            template.enter_copy(&etc, &mounts)?;
             ns::unshare(UnshareFlags::NEWUTS | UnshareFlags::NEWIPC).during("make namespaces")?;
             rustix::system::sethostname(hostname.as_bytes()).during("set the host name")?;
             rustix::process::setsid().during("lead a session")?;

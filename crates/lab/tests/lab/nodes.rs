@@ -1,6 +1,8 @@
 //! Nodes reach each other, see their own files, come and go.
 
-use mizzen_lab::{Exit, LabError, NodeSpec, Role, workload_address};
+use std::{fs, path::Path};
+
+use mizzen_lab::{Exit, LabError, Mount, NodeSpec, Role, workload_address};
 
 use crate::fixture::{PYTHON, Sandbox};
 
@@ -17,7 +19,7 @@ fn an_ordinary_server_on_port_80_is_reached_over_both_families() {
     let server = sandbox.node(0, "server");
     sandbox.node(1, "client");
     let _server = serve(&sandbox, "server", 80);
-    let expected = std::fs::read_to_string("/etc/nsswitch.conf").expect("read");
+    let expected = fs::read_to_string("/etc/nsswitch.conf").expect("read");
     assert!(expected.contains("passwd:"));
     for host in [server.ipv4.to_string(), format!("[{}]", server.ipv6.expect("has one"))] {
         let page = sandbox.app("client", &format!("curl -sS --max-time 20 'http://{host}/nsswitch.conf'"));
@@ -59,7 +61,7 @@ fn a_node_has_its_own_name_and_name_service_files() {
     for (script, expected) in checks {
         assert_eq!(sandbox.app("reviews-v1", script), expected, "{script}");
     }
-    let host = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    let host = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
     assert!(!host.contains("ndots:5"), "the host's own file is untouched");
 }
 
@@ -87,4 +89,38 @@ fn a_removed_node_is_gone_and_its_address_can_be_used_again() {
     assert!(matches!(sandbox.lab.add_node(&spec), Err(LabError::Refused(why)) if why.contains("exists")));
     let _server = serve(&sandbox, "server", 8080);
     sandbox.app("client", &url);
+}
+
+#[test]
+fn files_of_the_host_are_mounted_in_the_cage_only() {
+    let sandbox = Sandbox::start();
+    let source = sandbox.dir.state().join("files");
+    fs::create_dir_all(source.join("conf.d")).expect("make");
+    fs::write(source.join("conf.d/mode"), "fast").expect("write");
+    fs::write(source.join("token"), "s3cret").expect("write");
+    fs::create_dir(source.join("scratch")).expect("make");
+    let mount =
+        |name: &str, target: &str, writable| Mount { source: source.join(name), target: target.into(), writable };
+    let mut spec = NodeSpec::new("a", workload_address(0).expect("within the plan"));
+    spec.mounts = vec![
+        mount("conf.d", "/etc/mizzen-test/conf.d", false),
+        mount("token", "/etc/mizzen-test/token", false),
+        mount("scratch", "/usr/share/mizzen-test", true),
+        mount("conf.d", "/mnt", false),
+    ];
+    sandbox.lab.add_node(&spec).expect("add a node");
+    let read = sandbox.app("a", "cat /etc/mizzen-test/conf.d/mode /etc/mizzen-test/token /mnt/mode; ls /etc/passwd");
+    assert_eq!(read, "fasts3cretfast/etc/passwd\n");
+    let (exit, output) = sandbox.sh(Some("a"), Role::App, "echo x > /etc/mizzen-test/conf.d/mode");
+    assert!(!exit.success() && output.contains("Read-only"), "{output}");
+    sandbox.app("a", "echo x > /usr/share/mizzen-test/new");
+    assert_eq!(fs::read_to_string(source.join("scratch/new")).expect("read"), "x\n");
+    let (exit, _) = sandbox.sh(Some("a"), Role::App, &format!("cat '{}'", source.join("token").display()));
+    assert!(!exit.success(), "the rest of the state directory stays masked");
+    assert!(!Path::new("/etc/mizzen-test").exists() && !Path::new("/usr/share/mizzen-test").exists());
+
+    let mut spec = NodeSpec::new("b", workload_address(1).expect("within the plan"));
+    spec.mounts = vec![mount("conf.d", "/mizzen-test", false)];
+    let error = sandbox.lab.add_node(&spec).expect_err("not below /").to_string();
+    assert!(error.contains("directly below /"), "{error}");
 }

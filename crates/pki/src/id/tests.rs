@@ -1,3 +1,5 @@
+//! SPIFFE ids, good and bad.
+
 use super::{IdError, SpiffeId};
 
 fn check(text: &str, expected: &Result<Option<(&str, &str)>, IdError>) {

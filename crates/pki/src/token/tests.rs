@@ -1,3 +1,5 @@
+//! Tokens, and attempts at forging them.
+
 use std::time::Duration;
 
 use base64::Engine as _;

@@ -116,7 +116,7 @@ impl Server {
         let names = (snapshot.generation > 0).then(|| snapshot.names());
         let rotate = self.asked.fetch_add(1, Ordering::Relaxed);
         match answer::answer(&query, names.map(AsRef::as_ref), &self.search, rotate) {
-            Outcome::Reply(reply) => self.fit(&query, *reply, udp),
+            Outcome::Reply(reply) => fit(&query, &reply, udp),
             Outcome::Forward => match self.upstreams.forward(packet).await {
                 Ok(reply) => Some(reply),
                 Err(error) => {
@@ -126,14 +126,14 @@ impl Server {
             },
         }
     }
+}
 
-    /// A reply that is too large for a datagram says so, and the client comes back over TCP.
-    fn fit(&self, query: &Message, reply: Message, udp: bool) -> Option<Vec<u8>> {
-        let limit = query.edns.as_ref().map_or(UDP_BYTES, |edns| edns.max_payload().max(UDP_BYTES));
-        let bytes = reply.to_vec().ok()?;
-        if udp && bytes.len() > usize::from(limit) {
-            return reply.truncate().to_vec().ok();
-        }
-        Some(bytes)
+/// A reply that is too large for a datagram says so, and the client comes back over TCP.
+fn fit(query: &Message, reply: &Message, udp: bool) -> Option<Vec<u8>> {
+    let limit = query.edns.as_ref().map_or(UDP_BYTES, |edns| edns.max_payload().max(UDP_BYTES));
+    let bytes = reply.to_vec().ok()?;
+    if udp && bytes.len() > usize::from(limit) {
+        return reply.truncate().to_vec().ok();
     }
+    Some(bytes)
 }

@@ -109,7 +109,7 @@ pub(crate) struct Replay {
 struct Kept {
     incoming: Incoming,
     frames: Vec<Bytes>,
-    bytes_kept: usize,
+    replay_bytes: usize,
     overflowed: bool,
     ended: bool,
     trailers: Option<HeaderMap>,
@@ -128,7 +128,7 @@ impl Replay {
         let state = Kept {
             incoming,
             frames: Vec::new(),
-            bytes_kept: 0,
+            replay_bytes: 0,
             overflowed: false,
             ended: false,
             trailers: None,
@@ -165,8 +165,8 @@ impl Reader {
         };
         if let Some(data) = frame.data_ref() {
             kept.bytes.set(kept.bytes.get() + data.len() as u64);
-            if kept.bytes_kept + data.len() <= REPLAY_BYTES_MAX && !kept.overflowed {
-                kept.bytes_kept += data.len();
+            if kept.replay_bytes + data.len() <= REPLAY_BYTES_MAX && !kept.overflowed {
+                kept.replay_bytes += data.len();
                 kept.frames.push(data.clone());
                 self.at += 1;
             } else {
@@ -287,8 +287,10 @@ impl Lease {
             // The upstream's connection still owes a body that nobody will send.
             return;
         }
-        if let Way::Http1(connection) = std::mem::replace(&mut self.way, Way::Gone) {
-            give_back(Rc::clone(&self.host), connection);
+        match std::mem::replace(&mut self.way, Way::Gone) {
+            Way::Http1(connection) => give_back(Rc::clone(&self.host), connection),
+            // A stream's place is given up with this value.
+            way => self.way = way,
         }
     }
 }

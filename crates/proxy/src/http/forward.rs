@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures_util::FutureExt;
 use http::{Request, Response, Version, request::Parts};
 use http_body::Body as _;
 use hyper::{body::Incoming, client::conn};
@@ -100,7 +101,7 @@ pub(crate) async fn forward(
     let route = Arc::clone(&plan.route);
     let RouteAction::Forward(action) = &route.action else { return Err(ProxyError::new(Kind::NoRoute)) };
     let deadline = timeout(action, &head, exchange.is_grpc()).map(|timeout| exchange.started + timeout);
-    let tries = tries(config, manager, exchange, action, &plan, (head, body));
+    let tries = tries(config, manager, exchange, &plan, (head, body));
     let forwarded = match deadline {
         None => tries.await,
         Some(at) => {
@@ -149,10 +150,10 @@ async fn tries(
     config: &Config,
     manager: &HttpManager,
     exchange: &mut Exchange,
-    action: &Forward,
     plan: &Plan,
     (mut head, body): (Parts, Incoming),
 ) -> Result<Tried, ProxyError> {
+    let RouteAction::Forward(action) = &plan.route.action else { return Err(ProxyError::new(Kind::NoRoute)) };
     let http = Rc::clone(&exchange.http);
     let worker = &http.connection.worker;
     let protocol = protocol(&plan.cluster, head.version);
@@ -165,7 +166,7 @@ async fn tries(
     let mut attempt = 1;
     loop {
         exchange.record.flow.upstream.attempts = attempt;
-        let host = pick(&live, &plan.cluster, policy, &tried, &http.connection.destination, worker)?;
+        let host = pick(&way, &live, policy, &tried, http.connection.destination)?;
         let outcome = one_try(&way, exchange, &host, policy, &mut outgoing).await;
         let more = policy.is_some_and(|p| attempt <= p.retries) && outgoing.can_go_again();
         let error = match outcome {
@@ -216,10 +217,9 @@ fn clone_extensions(head: &mut Parts) -> Parts {
 
 fn protocol(cluster: &Cluster, downstream: Version) -> Protocol {
     match cluster.spec.protocol {
-        UpstreamProtocol::Http1 => Protocol::Http1,
         UpstreamProtocol::Http2 => Protocol::Http2,
         UpstreamProtocol::Downstream if downstream == Version::HTTP_2 => Protocol::Http2,
-        UpstreamProtocol::Downstream => Protocol::Http1,
+        UpstreamProtocol::Http1 | UpstreamProtocol::Downstream => Protocol::Http1,
     }
 }
 
@@ -239,7 +239,7 @@ fn outgoing(
         head.headers.insert(http::header::CONNECTION, http::HeaderValue::from_static("upgrade"));
     }
     let expects = expects_continue(&mut head, protocol == Protocol::Http1, &body);
-    let secure = http2 && plan.cluster.spec.tls.iter().any(|choice| choice.tls.is_some());
+    let secure = headers::scheme(&head, exchange.record.scheme) == "https";
     headers::fit_version(&mut head, http2, secure);
     let keep = policy.is_some_and(|p| p.retries > 0 && retry::needs_copy(p, exchange.is_grpc(), http2));
     let body = if body.is_end_stream() {
@@ -319,18 +319,17 @@ impl Outgoing {
 }
 
 fn pick(
+    way: &Sending<'_>,
     live: &LiveCluster,
-    cluster: &Cluster,
     policy: Option<&RetryPolicy>,
     tried: &[SocketAddr],
-    destination: &SocketAddr,
-    worker: &Worker,
+    destination: SocketAddr,
 ) -> Result<Rc<LiveHost>, ProxyError> {
-    let host = if cluster.spec.kind == ClusterKind::OriginalDst {
-        live.given(*destination)
+    let host = if way.cluster.spec.kind == ClusterKind::OriginalDst {
+        live.given(destination)
     } else {
         let avoid = policy.filter(|p| p.avoid_previous_hosts).map_or(&[][..], |_| tried);
-        live.pick(avoid, policy.map_or(1, |p| p.host_selection_attempts), &worker.rng)
+        live.pick(avoid, policy.map_or(1, |p| p.host_selection_attempts), &way.worker.rng)
     };
     host.ok_or_else(|| ProxyError::new(Kind::NoHealthyUpstream))
 }
@@ -440,12 +439,15 @@ fn classify(mut error: conn::TrySendError<Request<RequestBody>>) -> Unsent {
         fault
     } else if error.is_parse() {
         Kind::UpstreamProtocol
-    } else if reset_reason(&error) == Some(h2::Reason::REFUSED_STREAM) {
-        Kind::RefusedStream
-    } else if reset_reason(&error).is_some() {
-        Kind::RemoteReset
     } else {
-        Kind::ConnectionTermination
+        match h2_error(&error) {
+            // A stream that GOAWAY ends is one that the peer did not take up (RFC 9113 §6.8).
+            Some(h2) if h2.reason() == Some(h2::Reason::REFUSED_STREAM) || h2.is_go_away() && h2.is_remote() => {
+                Kind::RefusedStream
+            }
+            Some(h2) if h2.reason().is_some() => Kind::RemoteReset,
+            _ => Kind::ConnectionTermination,
+        }
     };
     (ProxyError::new(kind).with_transport(super::local::chain(&error)), request)
 }
@@ -465,11 +467,11 @@ fn body_fault(error: &hyper::Error) -> Option<Kind> {
     }
 }
 
-fn reset_reason(error: &hyper::Error) -> Option<h2::Reason> {
+fn h2_error(error: &hyper::Error) -> Option<&h2::Error> {
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
         if let Some(h2) = cause.downcast_ref::<h2::Error>() {
-            return h2.reason();
+            return Some(h2);
         }
         source = cause.source();
     }
@@ -480,17 +482,16 @@ async fn http1_connection(way: &Sending<'_>, host: &Rc<LiveHost>, key: &Key, fre
     if !fresh && let Some(pooled) = host.pool.take_http1(key, unix_now()) {
         return Ok(pooled);
     }
-    let (stream, facts) = connect::open(way.worker, &way.cluster.spec, host, key).await?;
+    let (stream, facts) = Box::pin(connect::open(way.worker, &way.cluster.spec, host, key)).await?;
     let (sender, connection) = conn::http1::Builder::new()
         .max_headers(256)
         .max_buf_size(HEAD_BYTES_MAX)
         .handshake(TokioIo::new(stream))
         .await
         .map_err(|error| ProxyError::unsent(Kind::ConnectFailed).with_transport(error))?;
-    tokio::task::spawn_local(async move {
-        // Its end shows in the sender, which whoever waits for a response or takes it from the pool sees.
-        connection.with_upgrades().await.ok();
-    });
+    // Its end shows in the sender, which whoever waits for a response or takes it from the pool sees. (No `async` block:
+    // it would keep the place of what it captured beside what it awaits, for as long as the connection lasts.)
+    tokio::task::spawn_local(connection.with_upgrades().map(drop));
     Ok(Http1 { sender, facts: Rc::new(facts), key: key.clone(), requests: 0, idle_since: 0 })
 }
 
@@ -505,7 +506,7 @@ async fn http2_connection(way: &Sending<'_>, host: &Rc<LiveHost>, key: &Key, fre
             Err(someone_else) => someone_else.notified().await,
         }
     };
-    let (stream, facts) = connect::open(way.worker, &way.cluster.spec, host, key).await?;
+    let (stream, facts) = Box::pin(connect::open(way.worker, &way.cluster.spec, host, key)).await?;
     let (sender, mut connection) = conn::http2::Builder::new(server::Local)
         .timer(TokioTimer::new())
         .initial_stream_window_size(server::STREAM_WINDOW_BYTES)

@@ -152,13 +152,17 @@ pub(crate) fn identify(http: &HttpConnection, manager: &HttpManager, head: &mut 
     }
 }
 
+/// What a proxy of the mesh tells the next one, and the application.
+const KEPT_INSIDE: [&str; 4] =
+    ["x-envoy-attempt-count", "x-envoy-original-path", "x-envoy-original-host", "x-envoy-external-address"];
+
 /// Envoy's own control headers are not taken from anyone: Istio knows no internal address ranges.
 fn strip_internal(headers: &mut HeaderMap, edge: bool) {
     let ours = |name: &HeaderName| {
         let name = name.as_str();
         name.starts_with("x-envoy-")
             && !matches!(name, "x-envoy-decorator-operation")
-            && (edge || !matches!(name, "x-envoy-original-path" | "x-envoy-original-host" | "x-envoy-external-address"))
+            && (edge || !KEPT_INSIDE.contains(&name))
     };
     if !headers.keys().any(ours) {
         return;
@@ -371,7 +375,11 @@ pub(crate) fn decorate_response(http: &HttpConnection, route: &Route, headers: &
 
 /// `x-envoy-attempt-count`.
 pub(crate) fn set_attempt(headers: &mut HeaderMap, attempt: u32) {
-    headers.insert(ATTEMPT, HeaderValue::from(attempt));
+    let value = match attempt {
+        1 => HeaderValue::from_static("1"),
+        several => HeaderValue::from(several),
+    };
+    headers.insert(ATTEMPT, value);
 }
 
 /// The request line and authority in the form that the upstream's version wants.

@@ -18,3 +18,6 @@ pub(crate) mod respond;
 pub(crate) mod retry;
 pub(crate) mod server;
 pub(crate) mod upgrade;
+
+#[cfg(test)]
+mod tests;

@@ -121,7 +121,12 @@ pub(crate) async fn serve(connection: Connection, manager: Arc<HttpManager>, str
         log: RefCell::new(log),
         connection,
     });
-    if http2 { serve_http2(http, &manager, stream).await } else { serve_http1(http, &manager, stream).await }
+    // Boxed apart: a connection holds the codec of its version only.
+    if http2 {
+        Box::pin(serve_http2(http, &manager, stream)).await;
+    } else {
+        Box::pin(serve_http1(http, &manager, stream)).await;
+    }
 }
 
 /// HTTP/2 by ALPN or by the preface; everything else is HTTP/1, whose codec answers garbage with 400.
@@ -140,6 +145,8 @@ async fn version(connection: &Connection, stream: Stream, mut inspector: Inspect
                 return Some((false, Stream::Plain(stream)));
             }
             _ => {
+                // A silent client costs no buffer.
+                stream.readable().await.ok()?;
                 if stream.fill().await.ok()? == 0 {
                     return None;
                 }
@@ -148,12 +155,13 @@ async fn version(connection: &Connection, stream: Stream, mut inspector: Inspect
     }
 }
 
-async fn serve_http1(http: Rc<HttpConnection>, manager: &HttpManager, stream: Stream) {
+pub(super) async fn serve_http1(http: Rc<HttpConnection>, manager: &HttpManager, stream: Stream) {
     let service = service_fn({
         let http = Rc::clone(&http);
         move |request| {
-            let http = Rc::clone(&http);
-            async move { Ok::<_, Infallible>(request::handle(http, request).await) }
+            // In a box of its own: hyper keeps the place of a request's future while the connection is idle.
+            let handling = Box::pin(request::handle(Rc::clone(&http), request));
+            async move { Ok::<_, Infallible>(handling.await) }
         }
     });
     let connection = http1::Builder::new()
@@ -165,7 +173,7 @@ async fn serve_http1(http: Rc<HttpConnection>, manager: &HttpManager, stream: St
         .max_buf_size(HEAD_BUFFER_BYTES.max(manager.header_bytes_max as usize))
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
-    drive(&http, std::pin::pin!(connection), |c| c.graceful_shutdown()).await;
+    drive(&http, std::pin::pin!(connection), http1::UpgradeableConnection::graceful_shutdown).await;
     if let Some(mut tunnel) = http.tunnel.take() {
         tunnel.join_next().await;
     }
@@ -190,7 +198,7 @@ async fn serve_http2(http: Rc<HttpConnection>, manager: &HttpManager, stream: St
         .max_pending_accept_reset_streams(RESET_STREAMS_MAX)
         .max_local_error_reset_streams(RESET_STREAMS_MAX)
         .serve_connection(TokioIo::new(stream), service);
-    drive(&http, std::pin::pin!(connection), |c| c.graceful_shutdown()).await;
+    drive(&http, std::pin::pin!(connection), http2::Connection::graceful_shutdown).await;
 }
 
 /// Runs hyper's connection; when the registry asks for an end, requests under way finish first.

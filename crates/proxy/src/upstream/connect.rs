@@ -75,7 +75,7 @@ async fn tcp(shared: &Shared, spec: &ClusterSpec, to: SocketAddr) -> io::Result<
     TcpSocket::from_std_stream(socket).connect(to).await
 }
 
-/// Source address towards the own application: 127.0.0.6 or ::6, which Istio uses to mark it.
+/// Source address towards the own application: 127.0.0.6 or `::6`, which Istio uses to mark it.
 fn source(spec: &ClusterSpec, to: SocketAddr) -> Option<SocketAddr> {
     let ip: IpAddr = if to.is_ipv6() { spec.bind_v6? } else { spec.bind? };
     Some((ip, 0).into())

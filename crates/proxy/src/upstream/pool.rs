@@ -85,7 +85,7 @@ pub(crate) struct Http2 {
     pub(crate) facts: Rc<Facts>,
     pub(crate) key: Key,
     pub(crate) streams: Rc<Cell<usize>>,
-    /// The peer's SETTINGS_MAX_CONCURRENT_STREAMS, kept up to date by the connection's task.
+    /// The peer's `SETTINGS_MAX_CONCURRENT_STREAMS`, kept up to date by the connection's task.
     pub(crate) streams_allowed: Rc<Cell<usize>>,
     pub(crate) requests: Rc<Cell<u32>>,
     pub(crate) idle_since: Rc<Cell<u64>>,

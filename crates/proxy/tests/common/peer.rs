@@ -47,7 +47,7 @@ fn unreachable(never: Infallible) -> Failure {
 
 /// A body of unknown length, in chunks.
 pub(crate) fn chunks(bytes: u64, trailers: Option<HeaderMap>) -> Payload {
-    const CHUNK: [u8; 64 * 1024] = [b'x'; 64 * 1024];
+    static CHUNK: [u8; 64 * 1024] = [b'x'; 64 * 1024];
     let frames = stream::unfold((bytes, trailers), |(left, mut trailers)| async move {
         if left == 0 {
             let last = trailers.take()?;
@@ -280,6 +280,7 @@ impl Client {
     /// Waits until the other side has closed.
     pub(crate) async fn closed(&self) {
         while !self.is_closed() {
+            // poll: between two looks at the connection
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }

@@ -90,14 +90,7 @@ pub(crate) fn listener(port: u16, adjust: impl FnOnce(&mut HttpConnectionManager
             config_source: Some(ads()),
             route_config_name: "routes".into(),
         })),
-        http_filters: vec![HttpFilter {
-            name: "envoy.filters.http.router".into(),
-            config_type: Some(http_filter::ConfigType::TypedConfig(any(
-                "envoy.extensions.filters.http.router.v3.Router",
-                &Router::default(),
-            ))),
-            ..HttpFilter::default()
-        }],
+        http_filters: vec![router()],
         ..HttpConnectionManager::default()
     };
     adjust(&mut manager);
@@ -112,6 +105,7 @@ pub(crate) fn sniffing(port: u16, cluster: &str) -> (Kind, String, Vec<u8>) {
             config_source: Some(ads()),
             route_config_name: "routes".into(),
         })),
+        http_filters: vec![router()],
         ..HttpConnectionManager::default()
     };
     bound(port, |listener| {
@@ -134,6 +128,15 @@ pub(crate) fn sniffing(port: u16, cluster: &str) -> (Kind, String, Vec<u8>) {
             ),
         ];
     })
+}
+
+fn router() -> HttpFilter {
+    let config = any("envoy.extensions.filters.http.router.v3.Router", &Router::default());
+    HttpFilter {
+        name: "envoy.filters.http.router".into(),
+        config_type: Some(http_filter::ConfigType::TypedConfig(config)),
+        ..HttpFilter::default()
+    }
 }
 
 /// A TCP listener.

@@ -33,7 +33,7 @@ fn prefix(replacement: &str, matched: &PathMatch) -> PathRewrite {
 
 fn regex(wire: &RegexMatchAndSubstitute) -> Result<PathRewrite> {
     let pattern = required("pattern", wire.pattern.as_ref())?;
-    let built = RegexBuilder::new(&pattern.regex).size_limit(REGEX_BYTES_MAX).build();
+    let built = RegexBuilder::new(&pattern.regex).size_limit(REGEX_BYTES_MAX).dfa_size_limit(REGEX_BYTES_MAX).build();
     let pattern = built.map_err(|error| Refused::new(error.to_string())).at("pattern")?;
     let substitution = substitution(&wire.substitution, pattern.captures_len()).at("substitution")?;
     Ok(PathRewrite::Regex { pattern, substitution: substitution.into() })

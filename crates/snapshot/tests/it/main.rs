@@ -6,6 +6,7 @@
 
 mod broken;
 mod clusters;
+mod converges;
 mod given;
 mod hosts;
 mod listeners;

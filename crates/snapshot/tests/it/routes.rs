@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use envoy_types::pb::{
     envoy::{
         config::{
-            core::v3::{DataSource, HeaderValue, HeaderValueOption, data_source},
+            core::v3::{DataSource, HeaderValue, HeaderValueOption, RuntimeFractionalPercent, data_source},
             route::v3::{
                 Decorator, DirectResponseAction, HeaderMatcher, QueryParameterMatcher, RedirectAction, RetryPolicy,
                 Route, RouteAction, RouteConfiguration, RouteMatch, Vhds, VirtualHost, WeightedCluster,
@@ -371,7 +371,7 @@ fn conditions_that_are_refused() {
             "query_parameters[0].string_match: expected exact, prefix, suffix, contains or safe_regex",
         ),
         (
-            RouteMatch { runtime_fraction: Some(Default::default()), ..with_header("x", None) },
+            RouteMatch { runtime_fraction: Some(RuntimeFractionalPercent::default()), ..with_header("x", None) },
             "runtime_fraction: is not supported in this release",
         ),
     ];

@@ -62,14 +62,14 @@ fn proxy() -> Proxy {
     let bound = Listener {
         use_original_dst: yes(),
         bind_to_port: yes(),
-        ..listener("virtualOutbound", "0.0.0.0:15001", &[catch_all.clone()])
+        ..listener("virtualOutbound", "0.0.0.0:15001", std::slice::from_ref(&catch_all))
     };
     let wildcard =
         Listener { default_filter_chain: Some(catch_all.clone()), ..listener("0.0.0.0_80", "0.0.0.0:80", &[http]) };
     proxy.add_all(&[
         ("virtualOutbound", &bound),
         ("0.0.0.0_80", &wildcard),
-        ("10.96.0.1_80", &listener("10.96.0.1_80", "10.96.0.1:80", &[catch_all.clone()])),
+        ("10.96.0.1_80", &listener("10.96.0.1_80", "10.96.0.1:80", std::slice::from_ref(&catch_all))),
         ("v6", &listener("v6", "[::]:80", &[catch_all])),
     ]);
     proxy
