@@ -6,7 +6,10 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{Response, body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    runtime::LocalOptions,
+};
 
 use crate::{load::Local, machine};
 
@@ -15,7 +18,7 @@ pub(crate) const BODY_BYTES: usize = 256;
 
 pub(crate) fn run(port: u16, core: usize) -> anyhow::Result<()> {
     machine::pin(core)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default())?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
     runtime.block_on(async {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
         loop {

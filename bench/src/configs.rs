@@ -15,7 +15,7 @@ pub(crate) struct Ports {
     pub(crate) backend: u16,
 }
 
-/// Manifests for `mizzend`: a Gateway with two ports, ServiceEntries with fixed addresses.
+/// Manifests for `mizzend`: a Gateway with two ports, service entries with fixed addresses.
 pub(crate) fn mizzen(ports: Ports) -> String {
     let mut text = String::new();
     for (name, port, protocol) in [("h1", ports.http1, "HTTP"), ("h2", ports.http2, "HTTP2")] {
@@ -84,13 +84,13 @@ pub(crate) fn envoy(ports: Ports, admin: u16) -> String {
     for (name, port) in [("h1", ports.http1), ("h2", ports.http2)] {
         let mut routes = String::new();
         for i in 0..FURTHER {
-            write!(
+            writeln!(
                 routes,
-                "              - {{match: {{prefix: /other-{i}/}}, route: {{cluster: other-{i}, timeout: 0s}}}}\n"
+                "              - {{match: {{prefix: /other-{i}/}}, route: {{cluster: other-{i}, timeout: 0s}}}}"
             )
             .ok();
         }
-        write!(routes, "              - {{match: {{prefix: /}}, route: {{cluster: {name}, timeout: 0s, retry_policy: {{retry_on: 'connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes', num_retries: 2}}}}}}\n").ok();
+        writeln!(routes, "              - {{match: {{prefix: /}}, route: {{cluster: {name}, timeout: 0s, retry_policy: {{retry_on: 'connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes', num_retries: 2}}}}}}").ok();
         write!(
             listeners,
             "  - name: {name}\n    address: {{socket_address: {{address: 127.0.0.1, port_value: {port}}}}}\n    filter_chains:\n    - filters:\n      \
@@ -129,7 +129,7 @@ pub(crate) fn nginx(ports: Ports, dir: &str) -> String {
     )
 }
 
-/// HAProxy.
+/// `HAProxy`.
 pub(crate) fn haproxy(ports: Ports) -> String {
     let mut rules = String::new();
     let mut backends = String::new();

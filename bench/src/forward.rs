@@ -284,7 +284,10 @@ fn start_envoy(ports: Ports, dir: &Path) -> anyhow::Result<Contender> {
 fn envoy_version(program: &Path) -> String {
     let output = Command::new(program).arg("--version").output().map(|o| o.stdout).unwrap_or_default();
     let text = String::from_utf8_lossy(&output).into_owned();
-    text.split('/').find(|part| part.starts_with(|c: char| c.is_ascii_digit()) && part.contains('.')).unwrap_or_default().to_owned()
+    text.split('/')
+        .find(|part| part.starts_with(|c: char| c.is_ascii_digit()) && part.contains('.'))
+        .unwrap_or_default()
+        .to_owned()
 }
 
 fn start_nginx(ports: Ports, dir: &Path) -> anyhow::Result<Contender> {

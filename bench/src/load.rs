@@ -13,7 +13,7 @@ use http::Request;
 use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, runtime::LocalOptions};
 
 use crate::backend::BODY_BYTES;
 
@@ -55,7 +55,7 @@ impl Outcome {
 
 /// Runs `connections` clients against `to` for `lasting`.
 pub(crate) fn run(to: SocketAddr, version: Version, connections: usize, lasting: Duration) -> anyhow::Result<Outcome> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default())?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
     runtime.block_on(async {
         let outcome = Rc::new(RefCell::new(Outcome::default()));
         let started = Instant::now();

@@ -7,15 +7,13 @@
 //! | module | holds |
 //! |---|---|
 //! | [`sock`] | listening and connecting sockets, original destinations, marks |
+//! | [`inherited`] | descriptors that the process was started with |
+//! | [`limits`] | pages and descriptors of this process |
 //! | [`fdpass`] | packets with file descriptors over a Unix socket |
 //! | [`ns`] | network namespaces, and processes that set themselves up before they run their program |
 
-pub mod sock;
-
-pub mod inherited;
-
-pub mod memory;
-
 pub mod fdpass;
-
+pub mod inherited;
+pub mod limits;
 pub mod ns;
+pub mod sock;

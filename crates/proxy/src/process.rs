@@ -11,6 +11,7 @@ use std::{
 
 use anyhow::Context;
 use clap::Parser;
+use mizzen_net::inherited;
 use mizzen_snapshot::Store;
 use mizzen_telemetry::{Limits, Metrics};
 use serde::Deserialize;
@@ -91,7 +92,8 @@ pub fn run() -> anyhow::Result<()> {
     let args = Args::parse();
     let log_level = logging();
     let credentials = credentials(&args)?;
-    let broker = args.broker_fd.map(|fd| Broker::new(take_fd(fd))).transpose().context("--broker-fd")?;
+    let broker =
+        args.broker_fd.map(|fd| inherited::take(fd).and_then(Broker::new)).transpose().context("--broker-fd")?;
     let bootstrap = bootstrap(&args)?;
     let with_dns = !args.no_dns;
     tracing::info!(node = bootstrap.node_id(), workers = bootstrap.workers, marks = bootstrap.marks, "starting");
@@ -114,8 +116,8 @@ fn logging() -> LogLevel {
     })
 }
 
-fn take_fd(fd: i32) -> OwnedFd {
-    mizzen_net::inherited::take(fd)
+fn read_fd(fd: i32) -> std::io::Result<String> {
+    std::io::read_to_string(std::fs::File::from(inherited::take(fd)?))
 }
 
 fn credentials(args: &Args) -> anyhow::Result<Credentials> {
@@ -123,13 +125,13 @@ fn credentials(args: &Args) -> anyhow::Result<Credentials> {
         return Ok(Credentials { token: None, roots: None });
     }
     let roots = match args.root_cert_fd {
-        Some(fd) => std::io::read_to_string(std::fs::File::from(take_fd(fd))).context("--root-cert-fd")?,
+        Some(fd) => read_fd(fd).context("--root-cert-fd")?,
         None => std::fs::read_to_string(&args.root_cert)
             .with_context(|| format!("root certificate {}", args.root_cert.display()))?,
     };
     let roots = mizzen_pki::svid::read_pem(&roots).context("the root certificate is not PEM")?;
     let token = match args.token_fd {
-        Some(fd) => Some(std::io::read_to_string(std::fs::File::from(take_fd(fd))).context("--token-fd")?),
+        Some(fd) => Some(read_fd(fd).context("--token-fd")?),
         None => std::fs::read_to_string(&args.token).ok(),
     };
     Ok(Credentials { token: token.map(|token| token.trim().to_owned()), roots: Some(roots) })
@@ -221,7 +223,10 @@ fn network(cidr: &str) -> anyhow::Result<(IpAddr, u8)> {
 fn handed(pair: &str) -> anyhow::Result<(u16, OwnedFd)> {
     let expected = || format!("--listen-fd {pair:?}: expected PORT=FD");
     let (port, fd) = pair.split_once('=').with_context(expected)?;
-    Ok((port.parse().with_context(expected)?, take_fd(fd.parse().with_context(expected)?)))
+    Ok((
+        port.parse().with_context(expected)?,
+        inherited::take(fd.parse().with_context(expected)?).with_context(expected)?,
+    ))
 }
 
 fn start_workers(shared: &Arc<Shared>) -> anyhow::Result<()> {

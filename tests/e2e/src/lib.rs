@@ -16,6 +16,8 @@
 //! | `cage` | what a workload cannot do |
 //! | `cleanup` | nothing is left behind |
 
+#![expect(clippy::missing_panics_doc, reason = "a harness panics to fail its test")]
+
 mod checks;
 pub mod manifest;
 mod mesh;

@@ -152,7 +152,7 @@ pub fn config_map(name: &str, files: &[(&str, &str)]) -> Value {
     json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data})
 }
 
-/// The mesh's configuration; `settings` is YAML of MeshConfig.
+/// The mesh's configuration; `settings` is YAML of `MeshConfig`.
 pub fn mesh_config(settings: &str) -> Value {
     let map = json!({"mesh": settings});
     json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "istio", "namespace": "istio-system"}, "data": map})

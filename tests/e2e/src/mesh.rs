@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{BufRead, BufReader, Read},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, ExitStatus, Stdio},
     sync::{
@@ -74,7 +75,6 @@ fn scratch() -> PathBuf {
     for sub in ["mesh", "state", "run"] {
         fs::create_dir_all(path.join(sub)).expect("a directory for the test");
     }
-    use std::os::unix::fs::PermissionsExt;
     fs::set_permissions(path.join("run"), fs::Permissions::from_mode(0o700)).expect("own directory");
     path
 }
@@ -288,7 +288,7 @@ impl Mesh {
     /// When the mesh ended or takes more than two minutes: the test has failed.
     pub fn wait_ready(&self) {
         let ready = || self.lines().iter().any(|line| line.contains("workloads are ready")).then_some(());
-        let deadline = std::time::Instant::now() + Duration::from_secs(120);
+        let deadline = std::time::Instant::now() + Duration::from_mins(2);
         while ready().is_none() {
             let ended = fs::read_to_string(format!("/proc/{}/stat", self.up.id())).map_or(true, |s| s.contains(") Z"));
             assert!(!ended && std::time::Instant::now() < deadline, "not ready: {:#?}", self.lines());
@@ -340,6 +340,22 @@ impl Mesh {
     /// The control plane's process; it runs in the network where the bridge is.
     pub fn control_plane(&self) -> Process {
         self.process(&["mizzend --config"])
+    }
+
+    /// `GET` on the control plane's own socket (docs/dev/contracts.md).
+    ///
+    /// # Panics
+    /// When there is no such socket: the test has failed.
+    pub fn control(&self, path: &str) -> Option<Value> {
+        let homes = fs::read_dir(self.runtime().join("mizzen")).expect("the runtime directory").flatten();
+        let socket = homes.map(|home| home.path().join("mizzend.sock")).find(|socket| socket.exists());
+        let mut command = Command::new("curl");
+        command.args(["--silent", "--fail", "--unix-socket"]).arg(socket.expect("the control socket"));
+        let output = run({
+            command.arg(format!("http://mizzend{path}"));
+            command
+        });
+        serde_json::from_str(&output.out).ok()
     }
 
     /// Process id of `mizzen up`.
@@ -442,7 +458,7 @@ impl Load {
     /// # Panics
     /// When it has not after two minutes: the test has failed.
     pub fn wait(mut self) -> Output {
-        let status = within(Duration::from_secs(120), "a command to end", || self.child.try_wait().expect("a child"));
+        let status = within(Duration::from_mins(2), "a command to end", || self.child.try_wait().expect("a child"));
         for reader in self.readers.drain(..) {
             reader.join().ok();
         }

@@ -4,7 +4,6 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::PathBuf,
-    process::Command,
 };
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -14,6 +13,8 @@ use rustix::process::{Pid, Signal, kill_process};
 pub struct Process {
     pub pid: u32,
     pub parent: u32,
+    /// When it began, in clock ticks since the machine did.
+    pub began: u64,
     /// Its arguments, joined by spaces.
     pub command: String,
 }
@@ -26,8 +27,11 @@ impl Process {
             return None;
         }
         let command = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+        // Behind the name in parentheses, which may hold anything, the start is the 20th field.
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let began = stat.rsplit(") ").next()?.split(' ').nth(19)?.parse().ok()?;
         let words: Vec<_> = command.split(|byte| *byte == 0).map(String::from_utf8_lossy).collect();
-        Some(Self { pid, parent: field("PPid:")?.parse().ok()?, command: words.join(" ").trim().to_owned() })
+        Some(Self { pid, parent: field("PPid:")?.parse().ok()?, began, command: words.join(" ").trim().to_owned() })
     }
 
     /// Sends it a signal; one that is gone has had it.
@@ -39,7 +43,7 @@ impl Process {
 
     /// Whether it still runs (and is not another one by now).
     pub fn is_running(&self) -> bool {
-        Self::read(self.pid).is_some_and(|now| now.command == self.command)
+        Self::read(self.pid).is_some_and(|now| now.began == self.began)
     }
 
     /// A namespace of it, as `net:[4026531840]`; none when it may not be seen.
@@ -57,14 +61,6 @@ impl Process {
     /// Sets `VmHWM` back to what is resident now.
     pub fn forget_peak(&self) -> bool {
         fs::write(format!("/proc/{}/clear_refs", self.pid), "5").is_ok()
-    }
-
-    /// A command with all privileges of the sandbox, in this process's network: its user namespace is the caller's own, and
-    /// whoever made a user namespace may enter it (`user_namespaces(7)`).
-    pub fn tool(&self, program: &str) -> Command {
-        let mut command = Command::new("nsenter");
-        command.args(["--preserve-credentials", "--user", "--net", "--target", &self.pid.to_string(), program]);
-        command
     }
 }
 

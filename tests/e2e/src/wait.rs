@@ -22,5 +22,5 @@ pub fn within<T>(limit: Duration, what: &str, mut look: impl FnMut() -> Option<T
 
 /// [`within`] a minute, which is generous for everything that has no limit of its own.
 pub fn eventually<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
-    within(Duration::from_secs(60), what, look)
+    within(Duration::from_mins(1), what, look)
 }

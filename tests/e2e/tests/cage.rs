@@ -117,7 +117,10 @@ fn the_host_is_out_of_reach(mesh: &Mesh) {
         assert_ne!(status, 200, "{host}: {body}");
     }
     // The control plane takes nobody without a token or a certificate.
-    for method in ["istio.v1.auth.IstioCertificateService/CreateCertificate", "envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"] {
+    for method in [
+        "istio.v1.auth.IstioCertificateService/CreateCertificate",
+        "envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources",
+    ] {
         let empty = "printf '\\0\\0\\0\\0\\0'";
         let ask = format!(
             "{empty} | curl -sik --max-time 10 --http2 -H 'content-type: application/grpc' -H 'te: trailers' --data-binary @- https://10.244.0.1:15012/{method}"

@@ -34,41 +34,47 @@ struct Traces {
 
 impl Traces {
     fn of(mesh: &Mesh) -> Self {
-        let own: BTreeSet<PathBuf> =
-            KINDS.iter().filter_map(|kind| fs::read_link(format!("/proc/self/ns/{kind}")).ok()).collect();
+        let own: BTreeSet<PathBuf> = myself().map_or_else(BTreeSet::new, |own| namespaces(&own));
         let processes = mesh.processes();
-        let all = processes.iter().flat_map(|process| KINDS.iter().filter_map(|kind| process.namespace(kind)));
+        let all = processes.iter().flat_map(namespaces);
         let namespaces: BTreeSet<PathBuf> = all.filter(|namespace| !own.contains(namespace)).collect();
         let mounts = fs::read_to_string("/proc/self/mountinfo").expect("mounts");
         Self { processes, namespaces, mounts }
     }
 
-    /// A namespace lives as long as a process is in it, a mount shows it, or a descriptor holds it: all are looked at.
-    fn left(&self) -> Vec<String> {
+    /// A namespace lives as long as a process is in it, a mount shows it, or a descriptor holds it; the last are gone with
+    /// their processes. Its number may be given to another one: only processes that began before `end` count.
+    fn left(&self, end: u64) -> Vec<String> {
         let running =
             self.processes.iter().filter(|process| process.is_running()).map(|process| process.command.clone());
         let inside = processes().into_values().filter(|process| {
-            KINDS
-                .iter()
-                .filter_map(|kind| process.namespace(kind))
-                .any(|namespace| self.namespaces.contains(&namespace))
+            process.began <= end && namespaces(process).iter().any(|namespace| self.namespaces.contains(namespace))
         });
         running.chain(inside.map(|process| format!("inside: {}", process.command))).collect()
     }
 
-    fn assert_gone(&self) {
-        eventually("every process and namespace to be gone", || self.left().is_empty().then_some(()));
+    fn assert_gone(&self, end: u64) {
+        eventually("every process and namespace to be gone", || self.left(end).is_empty().then_some(()));
         let mounts = fs::read_to_string("/proc/self/mountinfo").expect("mounts");
         assert_eq!(mounts, self.mounts, "mounts on the host never changed");
-        for namespace in &self.namespaces {
-            let listed =
-                std::process::Command::new("lsns").args(["--noheadings", "--output", "NS"]).output().expect("lsns");
-            let number =
-                namespace.to_string_lossy().trim_end_matches(']').rsplit('[').next().unwrap_or_default().to_owned();
-            let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
-            assert!(!listed.lines().any(|line| line.trim() == number), "{namespace:?} is still listed");
-        }
     }
+}
+
+fn namespaces(process: &Process) -> BTreeSet<PathBuf> {
+    KINDS.iter().filter_map(|kind| process.namespace(kind)).collect()
+}
+
+fn myself() -> Option<Process> {
+    processes().remove(&std::process::id())
+}
+
+/// Now, as processes count it.
+fn now() -> u64 {
+    let mut child = std::process::Command::new("/bin/sleep").arg("60").spawn().expect("sleep");
+    let began = processes().get(&child.id()).expect("it runs").began;
+    child.kill().ok();
+    child.wait().ok();
+    began
 }
 
 /// Runs a mesh under load, ends it, and looks at what is left.
@@ -94,7 +100,7 @@ fn nothing_is_left(end: impl FnOnce(&mut Mesh)) {
         traces.namespaces
     );
     end(&mut mesh);
-    traces.assert_gone();
+    traces.assert_gone(now());
     let output = load.wait();
     assert_ne!(output.status, 0, "the command beside the workload ended with it: {output:?}");
     // The lock is free and leftovers are in nobody's way: the same directory comes up again.
@@ -104,7 +110,7 @@ fn nothing_is_left(end: impl FnOnce(&mut Mesh)) {
     let again = Traces::of(&mesh);
     mesh.signal(Signal::INT);
     assert_eq!(mesh.wait_end().code(), Some(0), "{:#?}", mesh.lines());
-    again.assert_gone();
+    again.assert_gone(now());
     let sockets: Vec<_> = fs::read_dir(mesh.runtime().join("mizzen")).into_iter().flatten().flatten().collect();
     assert!(sockets.is_empty(), "no socket is left: {sockets:?}");
 }
@@ -132,7 +138,8 @@ fn down_from_another_terminal() {
     let traces = Traces::of(&mesh);
     let down = mesh.mizzen(&["down"]);
     assert!(down.succeeded(), "{down:?}");
-    assert!(traces.left().is_empty(), "when `down` returns, nothing is left: {:#?}", traces.left());
+    let left = traces.left(now());
+    assert!(left.is_empty(), "when `down` returns, nothing is left: {left:#?}");
     assert_eq!(mesh.wait_end().code(), Some(0));
     let status = mesh.mizzen(&["status"]);
     assert!(!status.succeeded() && status.err.contains("no mesh"), "{status:?}");

@@ -89,7 +89,9 @@ impl Pressure {
 
 fn apps(mesh: &Mesh, word: &str) -> Vec<Process> {
     let mut found = mesh.processes();
-    found.retain(|process| process.command.starts_with("mizzen-peer echo") || process.command.contains("/mizzen-peer echo"));
+    found.retain(|process| {
+        process.command.starts_with("mizzen-peer echo") || process.command.contains("/mizzen-peer echo")
+    });
     found.retain(|process| process.command.contains(word));
     found
 }
@@ -143,17 +145,22 @@ fn a_whole_replica_is_killed(mesh: &Mesh) {
     }
 }
 
+fn generation(mesh: &Mesh) -> u64 {
+    mesh.control("/v1/status").and_then(|status| status["generation"].as_u64()).expect("the control plane tells its generation")
+}
+
 fn only_the_app_of_a_replica_is_killed(mesh: &Mesh) {
     let pressure = Pressure::on(mesh, "http://pair/");
     let app = apps(mesh, "--name pair-").pop().expect("a replica");
-    let mark = mesh.mark();
+    let before = generation(mesh);
     app.signal(Signal::KILL);
-    // Read after the ACKs: nothing that begins from here on may fail.
-    let (acked, line) = mesh.wait_line_from(mark, "applied by");
-    let acked = unix_ms(acked);
+    let removal = eventually("a generation without the replica", || Some(generation(mesh)).filter(|now| *now > before));
+    eventually("its ACKs", || mesh.control(&format!("/v1/wait?generation={removal}&timeout_ms=10000")));
+    // From here on nothing that begins may fail.
+    let acked = unix_ms(SystemTime::now());
     for told in pressure.end() {
         let late: Vec<u64> = failures_began(&told).into_iter().filter(|began| *began > acked).collect();
-        assert!(late.is_empty(), "after {line:?} at {acked}: {late:?}: {told}");
+        assert!(late.is_empty(), "after the ACKs of {removal} at {acked}: {late:?}: {told}");
         let peers = told["per_peer"].as_object().map_or(0, serde_json::Map::len);
         assert_eq!(peers, 2, "both answered: {told}");
     }
@@ -176,9 +183,12 @@ fn the_control_plane_is_killed(mesh: &Mesh) {
     }
     assert!(kills >= 1, "it was killed, and as often as it came back");
     // Back again, it takes an edit to everybody.
-    let marked = virtual_service("steady", &json!([{
-        "route": [{"destination": {"host": "steady"}}], "headers": {"response": {"set": {"x-edited": "after"}}},
-    }]));
+    let marked = virtual_service(
+        "steady",
+        &json!([{
+            "route": [{"destination": {"host": "steady"}}], "headers": {"response": {"set": {"x-edited": "after"}}},
+        }]),
+    );
     mesh.apply("steady.yaml", &marked.to_string());
     let (_, text) = mesh.curl("client", &["-i", "http://steady/"]);
     assert!(text.to_lowercase().contains("x-edited: after"), "{text}");
@@ -192,7 +202,20 @@ fn the_control_plane_is_killed(mesh: &Mesh) {
 fn nobody_reads_the_log(mesh: &Mesh) {
     // Everything that proxies print goes through `mizzen up`, which stands still: their pipes fill.
     let load = |version: &str| {
-        let words = ["mizzen-peer", "load", "--url", "http://pair/", "--rps", RPS, "--connections", "16", "--http", version, "--duration", "20"];
+        let words = [
+            "mizzen-peer",
+            "load",
+            "--url",
+            "http://pair/",
+            "--rps",
+            RPS,
+            "--connections",
+            "16",
+            "--http",
+            version,
+            "--duration",
+            "20",
+        ];
         mesh.spawn("client", &words)
     };
     let loads = [load("1"), load("2")];
@@ -215,16 +238,18 @@ fn nobody_reads_the_log(mesh: &Mesh) {
 fn a_proxy_is_killed(mesh: &Mesh) {
     const WORD: &str = "marker-2d9f";
     let sniffer = Sniffer::start(&mesh.control_plane(), WORD);
-    let script = format!("for i in $(seq 60); do curl -s -o /dev/null -w '%{{http_code}}\\n' --max-time 5 -d {WORD} http://steady/; done");
+    let script = format!(
+        "for i in $(seq 60); do curl -s -o /dev/null -w '%{{http_code}}\\n' --max-time 5 -d {WORD} http://steady/; done"
+    );
     let calls = mesh.spawn("client", &["sh", "-c", &script]);
     calls.wait_line("200");
     for _ in 0..2 {
         let app = mesh.process(&["sleep 100000"]);
         let proxy = eventually("a proxy beside the client", || {
             let network = app.namespace("net");
-            mesh.processes().into_iter().find(|process| {
-                process.command.contains("mizzen-proxy sidecar") && process.namespace("net") == network
-            })
+            mesh.processes()
+                .into_iter()
+                .find(|process| process.command.contains("mizzen-proxy sidecar") && process.namespace("net") == network)
         });
         proxy.signal(Signal::KILL);
         eventually("its end", || (!proxy.is_running()).then_some(()));
@@ -232,18 +257,23 @@ fn a_proxy_is_killed(mesh: &Mesh) {
     let output = calls.wait();
     let (packets, found) = sniffer.stop();
     assert_eq!(found, 0, "nothing left in plain text: {found} of {packets} packets: {output:?}");
-    eventually("the client's calls succeed again", || (mesh.curl("client", &["http://steady/"]).0 == 200).then_some(()));
+    eventually("the client's calls succeed again", || {
+        (mesh.curl("client", &["http://steady/"]).0 == 200).then_some(())
+    });
 }
 
 #[test]
 fn processes_come_and_go() {
     let mesh = Mesh::up(&[("mesh.yaml", &manifests()), ("rolling.yaml", &rolling("v1"))], &[]);
-    check_all(&mesh, &[
-        ("a Deployment is edited under load: nothing fails", &a_deployment_is_edited),
-        ("a whole replica is killed: what was in flight fails", &a_whole_replica_is_killed),
-        ("only its app is killed: nothing fails after the ACK", &only_the_app_of_a_replica_is_killed),
-        ("the control plane is killed: nothing fails", &the_control_plane_is_killed),
-        ("nobody reads the log: nothing fails", &nobody_reads_the_log),
-        ("a proxy is killed: nothing leaves in plain text", &a_proxy_is_killed),
-    ]);
+    check_all(
+        &mesh,
+        &[
+            ("a Deployment is edited under load: nothing fails", &a_deployment_is_edited),
+            ("a whole replica is killed: what was in flight fails", &a_whole_replica_is_killed),
+            ("only its app is killed: nothing fails after the ACK", &only_the_app_of_a_replica_is_killed),
+            ("the control plane is killed: nothing fails", &the_control_plane_is_killed),
+            ("nobody reads the log: nothing fails", &nobody_reads_the_log),
+            ("a proxy is killed: nothing leaves in plain text", &a_proxy_is_killed),
+        ],
+    );
 }

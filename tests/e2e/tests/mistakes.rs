@@ -70,7 +70,8 @@ fn malformed_yaml(mesh: &Mesh) {
     assert_eq!(mark(mesh), "first");
     let broken = routes("second", "").replace("  - route:", "  - route: [");
     let line = told(mesh, "routes.yaml", &broken, &["error", "routes.yaml:"]);
-    let at: u32 = line.rsplit("routes.yaml:").next().and_then(|rest| rest.trim_end_matches(')').parse().ok()).expect("a line");
+    let at: u32 =
+        line.rsplit("routes.yaml:").next().and_then(|rest| rest.trim_end_matches(')').parse().ok()).expect("a line");
     assert!((8..=12).contains(&at), "where it goes wrong: {line}");
     assert_eq!(mark(mesh), "first", "the last good one serves on");
     mended(mesh, "routes.yaml", Some(&routes("third", "")));
@@ -79,7 +80,12 @@ fn malformed_yaml(mesh: &Mesh) {
 
 fn an_unknown_field(mesh: &Mesh) {
     mesh.apply("routes.yaml", &routes("known", ""));
-    let line = told(mesh, "routes.yaml", &routes("unknown", "    timeuot: 3s\n"), &["error", "timeuot", "timeout", "VirtualService", "echo"]);
+    let line = told(
+        mesh,
+        "routes.yaml",
+        &routes("unknown", "    timeuot: 3s\n"),
+        &["error", "timeuot", "timeout", "VirtualService", "echo"],
+    );
     assert!(line.contains("routes.yaml:13"), "the field's own line: {line}");
     assert_eq!(mark(mesh), "known");
     let listed = mesh.mizzen(&["get", "virtualservices"]).out;
@@ -101,7 +107,10 @@ fn two_objects_claim_one_host(mesh: &Mesh) {
     mesh.apply("routes.yaml", &routes("elder", ""));
     let second = routes("younger", "").replace("name: echo", "name: zzz-echo");
     let line = told(mesh, "second.yaml", &second, &["zzz-echo", "already routed", "second.yaml:"]);
-    assert!(line.contains("VirtualService/default/echo (") && line.contains("routes.yaml:1"), "names the other one: {line}");
+    assert!(
+        line.contains("VirtualService/default/echo (") && line.contains("routes.yaml:1"),
+        "names the other one: {line}"
+    );
     for _ in 0..10 {
         assert_eq!(mark(mesh), "elder", "of the same age: by name, whatever came first");
     }
@@ -147,7 +156,9 @@ fn a_container_with_only_an_image(mesh: &Mesh) {
 
 /// A hundred rules in one object.
 fn hundred() -> String {
-    let rules = (0..100).map(|at| format!("  - match: [{{uri: {{prefix: /r{at}/}}}}]\n    route: [{{destination: {{host: other}}}}]\n"));
+    let rules = (0..100).map(|at| {
+        format!("  - match: [{{uri: {{prefix: /r{at}/}}}}]\n    route: [{{destination: {{host: other}}}}]\n")
+    });
     let head = "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: hundred}\nspec:\n  hosts: [other]\n  http:\n";
     head.to_owned() + &rules.collect::<String>() + "  - route: [{destination: {host: other}}]\n"
 }
@@ -173,20 +184,31 @@ fn a_comment_sends_nothing(mesh: &Mesh) {
 #[test]
 fn mistakes_are_told_and_harmless() {
     let strict = peer_authentication(None, "PERMISSIVE").to_string();
-    let files = [("mesh.yaml", &*workloads()), ("strict.yaml", &strict), ("broken.yaml", "apiVersion: v1\nkind: Service\nmetadata: {name: [\n"), ("chart.yaml", "apiVersion: v1\nkind: {{ .Values.kind }}\nmetadata: {{ .Values }}\n")];
+    let files = [
+        ("mesh.yaml", &*workloads()),
+        ("strict.yaml", &strict),
+        ("broken.yaml", "apiVersion: v1\nkind: Service\nmetadata: {name: [\n"),
+        ("chart.yaml", "apiVersion: v1\nkind: {{ .Values.kind }}\nmetadata: {{ .Values }}\n"),
+    ];
     let mesh = Mesh::up(&files, &[]);
     let lines = mesh.lines();
-    assert!(lines.iter().any(|line| line.contains("error") && line.contains("broken.yaml:")), "a bad file at the start: {lines:#?}");
+    assert!(
+        lines.iter().any(|line| line.contains("error") && line.contains("broken.yaml:")),
+        "a bad file at the start: {lines:#?}"
+    );
     assert!(lines.iter().any(|line| line.contains("not used: 1 ")), "a template is counted: {lines:#?}");
-    check_all(&mesh, &[
-        ("malformed YAML", &malformed_yaml),
-        ("an unknown field", &an_unknown_field),
-        ("a dangling host", &a_dangling_host),
-        ("two objects claim one host", &two_objects_claim_one_host),
-        ("what is not enforced refuses its traffic", &what_is_not_enforced_refuses),
-        ("a container with only an image", &a_container_with_only_an_image),
-        ("a comment above 100 routes sends nothing", &a_comment_sends_nothing),
-    ]);
+    check_all(
+        &mesh,
+        &[
+            ("malformed YAML", &malformed_yaml),
+            ("an unknown field", &an_unknown_field),
+            ("a dangling host", &a_dangling_host),
+            ("two objects claim one host", &two_objects_claim_one_host),
+            ("what is not enforced refuses its traffic", &what_is_not_enforced_refuses),
+            ("a container with only an image", &a_container_with_only_an_image),
+            ("a comment above 100 routes sends nothing", &a_comment_sends_nothing),
+        ],
+    );
 }
 
 const POLICY: &str = "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: deny}\nspec: {}\n";
@@ -211,7 +233,8 @@ fn a_taken_port_stops_the_start() {
     let port = taken.local_addr().expect("bound").port();
     let gateway = "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: shop}\nspec:\n  selector: {istio: ingressgateway}\n  servers:\n  - port: {number: 80, name: http, protocol: HTTP}\n    hosts: ['*']\n";
     let workloads = client("client").to_string();
-    let mut refused = Mesh::start(&[("mesh.yaml", &workloads), ("gateway.yaml", gateway)], &["--publish", &format!("{port}:80")]);
+    let mut refused =
+        Mesh::start(&[("mesh.yaml", &workloads), ("gateway.yaml", gateway)], &["--publish", &format!("{port}:80")]);
     assert_ne!(refused.wait_end().code(), Some(0));
     let text = refused.text();
     for word in [&port.to_string(), "--publish", "gateway.yaml:1"] {

@@ -74,7 +74,7 @@ fn mesh(http: &str) -> Mesh {
 fn version(mesh: &Mesh, arguments: &[&str]) -> String {
     let (status, body) = mesh.curl("client", arguments);
     let name =
-        serde_json::from_str::<serde_json::Value>(&body).ok().and_then(|json| Some(json["name"].as_str()?.to_owned()));
+        serde_json::from_str::<serde_json::Value>(&body).ok().and_then(|json| Some(json["peer"].as_str()?.to_owned()));
     name.unwrap_or_else(|| format!("{status}: {body}"))
 }
 
@@ -127,7 +127,7 @@ fn weights_are_kept() {
     let output = mesh.exec("client", &["sh", "-c", script]);
     for line in output.out.lines().filter(|line| line.starts_with('{')) {
         let json: serde_json::Value = serde_json::from_str(line).expect("JSON");
-        *counts.entry(json["name"].as_str().unwrap_or("?").to_owned()).or_default() += 1;
+        *counts.entry(json["peer"].as_str().unwrap_or("?").to_owned()).or_default() += 1;
     }
     let total: u32 = counts.values().sum();
     assert_eq!(total, 400, "{output:?}");
@@ -146,7 +146,7 @@ fn headers_and_paths_are_rewritten() {
     let (head, body) = text.split_once("\r\n\r\n").expect("head and body");
     assert!(head.to_lowercase().contains("x-answer: three"), "{head}");
     let json: serde_json::Value = serde_json::from_str(body.trim()).expect("JSON");
-    assert_eq!(json["path"], "/new/a?b=c", "{body}");
+    assert_eq!(json["uri"], "/new/a?b=c", "{body}");
     for (name, value) in [("x-set", "one"), ("x-add", "two"), ("x-gone", ""), ("x-envoy-attempt-count", "1")] {
         assert_eq!(header(&json, name), value, "{name}: {body}");
     }

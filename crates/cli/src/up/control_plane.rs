@@ -105,7 +105,7 @@ fn spec(hands: &Hands, options: &Up) -> Result<SpawnSpec> {
         spec = spec.args(["--allow-unenforced"]);
     }
     if let Some(ttl) = options.cert_ttl {
-        spec = spec.args(["--cert-ttl".to_owned(), format!("{}ms", ttl.as_millis())]);
+        spec = spec.args(["--cert-ttl".to_owned(), format!("{}s", ttl.as_secs().max(1))]);
     }
     if let Ok(filter) = std::env::var("RUST_LOG") {
         spec = spec.env("RUST_LOG", filter);
