@@ -14,7 +14,7 @@ use crate::{
     detect::{Inspector, Verdict},
     http,
     io::{Activity, Replayed, Stream},
-    registry::{Ending, Entry, Registered, Speaks},
+    registry::{Entry, Registered, Speaks},
     tcp,
     tls::{self, Peer},
     worker::{Config, Worker},
@@ -90,6 +90,9 @@ fn enter(worker: &Rc<Worker>, accepted: Accepted) -> Option<(Registered, Incomin
     let tcp = TcpStream::from_std(socket).ok()?;
     let stream = Replayed::new(BytesMut::new(), tcp, Arc::clone(&activity));
     let registered = worker.registry.enter(Arc::clone(&bound.name), peer, destination, activity);
+    if worker.is_draining(listener.direction) {
+        registered.entry.retire_when_quiet();
+    }
     *registered.entry.listener.borrow_mut() = Arc::clone(&listener.name);
     Some((registered, Incoming { listener: Arc::clone(listener), stream, destination }))
 }
@@ -247,7 +250,7 @@ impl Connection {
     }
 
     pub(crate) fn is_ending(&self) -> bool {
-        self.entry.ending() != Ending::No
+        self.entry.is_ending()
     }
 }
 

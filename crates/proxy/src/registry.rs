@@ -48,6 +48,9 @@ pub(crate) enum Ending {
     Abort,
 }
 
+/// An HTTP/1 connection that is to end is closed when nothing passed for this long: a request on its way would have come.
+const QUIET: Duration = Duration::from_millis(300);
+
 /// One downstream connection.
 #[derive(Debug)]
 pub(crate) struct Entry {
@@ -75,6 +78,7 @@ pub(crate) struct Entry {
     head_since: Cell<Option<u64>>,
     abandoned: Cell<u32>,
     ending: Cell<Ending>,
+    retiring: Cell<bool>,
     ending_since: Cell<u64>,
     reason: Cell<&'static str>,
     waker: RefCell<Option<Waker>>,
@@ -93,8 +97,23 @@ impl Entry {
         }
     }
 
-    pub(crate) fn ending(&self) -> Ending {
-        self.ending.get()
+    /// Lets the connection end without a race. A client that is about to use an idle HTTP/1 connection must not find it
+    /// closed: it learns from its next response, and the connection is closed once it was quiet. HTTP/2 can say so at once.
+    pub(crate) fn retire(&self) {
+        self.retiring.set(true);
+        if self.speaks.get() != Speaks::Http1 {
+            self.end(Ending::Drain, "draining");
+        }
+    }
+
+    /// Retires a connection that came while its listener was draining.
+    pub(crate) fn retire_when_quiet(&self) {
+        self.retiring.set(true);
+    }
+
+    /// Whether responses should say that this connection ends.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.retiring.get() || self.ending.get() != Ending::No
     }
 
     pub(crate) fn ending_reason(&self) -> &'static str {
@@ -160,6 +179,9 @@ impl Entry {
             && clock::has_passed(DRAIN_GRACE, self.ending_since.get())
         {
             return self.end(Ending::Abort, "drained");
+        }
+        if self.retiring.get() && self.is_http() && clock::has_passed(QUIET, self.activity.last()) {
+            self.end(Ending::Drain, "draining");
         }
         match self.speaks.get() {
             Speaks::Http1 | Speaks::Http2 => {
@@ -273,6 +295,7 @@ impl Registry {
             head_since: Cell::new(None),
             abandoned: Cell::new(0),
             ending: Cell::new(Ending::No),
+            retiring: Cell::new(false),
             ending_since: Cell::new(0),
             reason: Cell::new(""),
             waker: RefCell::new(None),
@@ -300,6 +323,11 @@ impl Registry {
                 entry.end(ending, reason);
             }
         }
+    }
+
+    /// Retires the connections that `is_meant`.
+    pub(crate) fn retire(&self, is_meant: impl Fn(&Entry) -> bool) {
+        self.entries.borrow().values().filter(|entry| is_meant(entry)).for_each(|entry| entry.retire());
     }
 
     pub(crate) fn list(&self, worker: usize) -> Vec<ConnectionInfo> {

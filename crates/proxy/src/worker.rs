@@ -12,7 +12,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use mizzen_snapshot::{FilterChain, Snapshot};
+use mizzen_snapshot::{FilterChain, Snapshot, listener::Direction};
 use mizzen_telemetry::Shard;
 use tokio::{
     sync::{mpsc, oneshot},
@@ -62,7 +62,8 @@ pub(crate) struct Worker {
     pub(crate) rng: Rng,
     config: RefCell<Rc<Config>>,
     listening: RefCell<HashMap<SocketAddr, Listening>>,
-    draining: Cell<bool>,
+    /// What drains: `Some(true)` everything, `Some(false)` inbound listeners.
+    draining: Cell<Option<bool>>,
     broken_binds: RefCell<HashMap<SocketAddr, String>>,
 }
 
@@ -84,7 +85,7 @@ impl Worker {
             rng: Rng::new(),
             config: RefCell::new(Rc::new(config)),
             listening: RefCell::default(),
-            draining: Cell::new(false),
+            draining: Cell::new(None),
             broken_binds: RefCell::default(),
             shared,
         })
@@ -98,8 +99,9 @@ impl Worker {
         Rc::clone(&self.config.borrow())
     }
 
-    pub(crate) fn is_draining(&self) -> bool {
-        self.draining.get()
+    /// Whether connections of this listener are to end.
+    pub(crate) fn is_draining(&self, direction: Direction) -> bool {
+        self.draining.get().is_some_and(|all| all || direction == Direction::Inbound)
     }
 
     /// Opens what should be open, closes what should not, and looks at each connection again.
@@ -114,10 +116,8 @@ impl Worker {
 
     fn rebind(self: &Rc<Self>, snapshot: &Snapshot) {
         let mut wanted: HashMap<SocketAddr, Arc<str>> = HashMap::new();
-        if !self.draining.get() {
-            for listener in snapshot.bound_listeners() {
-                wanted.extend(listener.addresses.iter().map(|a| (*a, Arc::clone(&listener.name))));
-            }
+        for listener in snapshot.bound_listeners() {
+            wanted.extend(listener.addresses.iter().map(|a| (*a, Arc::clone(&listener.name))));
         }
         let mut listening = self.listening.borrow_mut();
         listening.retain(|address, open| {
@@ -162,18 +162,12 @@ impl Worker {
         }
     }
 
+    /// The sockets stay open: who comes is served, and told to come back elsewhere.
     fn drain(self: &Rc<Self>, all: bool) {
-        self.draining.set(true);
+        self.draining.set(Some(all));
         let config = self.config();
-        self.registry.recheck(|entry| {
-            let inbound = || {
-                config
-                    .snapshot
-                    .listener(&entry.accepted_on)
-                    .is_none_or(|l| l.direction == mizzen_snapshot::listener::Direction::Inbound)
-            };
-            (all || inbound()).then_some((Ending::Drain, "draining"))
-        });
+        let direction = |name: &str| config.snapshot.listener(name).map_or(Direction::Inbound, |l| l.direction);
+        self.registry.retire(|entry| self.is_draining(direction(&entry.accepted_on)));
     }
 }
 

@@ -21,7 +21,7 @@ pub struct HttpManager {
     pub client_cert_details: ClientCertDetails,
     /// A UUID is made when the request has no x-request-id (always at the edge).
     pub generate_request_id: bool,
-    /// `Upgrade` values let through, lower case; `*` is not a value: any other upgrade is refused with 403.
+    /// `Upgrade` values let through, lower case; `*` stands for all; any other upgrade is refused with 403.
     pub upgrades: Vec<Box<str>>,
     pub path: PathNormalization,
     /// Keep-alive idle time of the downstream connection. Default 1 h.

@@ -15,6 +15,8 @@ use serde_json::{Value, json};
 
 /// Requests a second, of each version; "under load" means no less.
 const RPS: &str = "500";
+/// Two of each Deployment but the last two.
+const PROXIES: usize = 2 + 2 + 2 + 1 + 1;
 /// How long a load runs at least.
 const LOAD_MIN: Duration = Duration::from_secs(20);
 const FAULTS: [&str; 5] = ["non_2xx", "resets", "timeouts", "connect_errors", "body_mismatches"];
@@ -22,6 +24,13 @@ const FAULTS: [&str; 5] = ["non_2xx", "resets", "timeouts", "connect_errors", "b
 fn rolling(version: &str) -> String {
     let command = format!("mizzen-peer echo --port 8080 --name roll-{version}");
     deployment("rolling", &command).replicas(2).port(8080).to_string()
+}
+
+/// Routes to the service that stays, which mark their answers.
+fn steady(mark: &str) -> String {
+    let route = json!([{"destination": {"host": "steady"}}]);
+    let headers = json!({"response": {"set": {"x-edited": mark}}});
+    virtual_service("steady", &json!([{"route": route, "headers": headers, "retries": {"attempts": 0}}])).to_string()
 }
 
 fn manifests() -> String {
@@ -37,7 +46,6 @@ fn manifests() -> String {
         &without_retries("pair"),
         &deployment("steady", "mizzen-peer echo --port 8080 --name steady").port(8080),
         &service("steady", &[("http", 80, 8080)]),
-        &without_retries("steady"),
         &client("client"),
     ])
 }
@@ -146,7 +154,9 @@ fn a_whole_replica_is_killed(mesh: &Mesh) {
 }
 
 fn generation(mesh: &Mesh) -> u64 {
-    mesh.control("/v1/status").and_then(|status| status["generation"].as_u64()).expect("the control plane tells its generation")
+    mesh.control("/v1/status")
+        .and_then(|status| status["generation"].as_u64())
+        .expect("the control plane tells its generation")
 }
 
 fn only_the_app_of_a_replica_is_killed(mesh: &Mesh) {
@@ -182,14 +192,13 @@ fn the_control_plane_is_killed(mesh: &Mesh) {
         assert_eq!(status, 200, "new connections are made: {body}");
     }
     assert!(kills >= 1, "it was killed, and as often as it came back");
-    // Back again, it takes an edit to everybody.
-    let marked = virtual_service(
-        "steady",
-        &json!([{
-            "route": [{"destination": {"host": "steady"}}], "headers": {"response": {"set": {"x-edited": "after"}}},
-        }]),
-    );
-    mesh.apply("steady.yaml", &marked.to_string());
+    eventually("the control plane back, and all proxies with it", || {
+        let status = mesh.control("/v1/status")?;
+        let proxies = status["proxies"].as_array()?;
+        (proxies.len() == PROXIES && proxies.iter().all(|proxy| proxy["connected"] == true)).then_some(())
+    });
+    // It takes an edit to everybody.
+    mesh.apply("steady.yaml", &steady("after"));
     let (_, text) = mesh.curl("client", &["-i", "http://steady/"]);
     assert!(text.to_lowercase().contains("x-edited: after"), "{text}");
     pressure.end_without_a_fault();
@@ -264,7 +273,9 @@ fn a_proxy_is_killed(mesh: &Mesh) {
 
 #[test]
 fn processes_come_and_go() {
-    let mesh = Mesh::up(&[("mesh.yaml", &manifests()), ("rolling.yaml", &rolling("v1"))], &[]);
+    let files = [("mesh.yaml", manifests()), ("rolling.yaml", rolling("v1")), ("steady.yaml", steady("before"))];
+    let files = files.each_ref().map(|(name, text)| (*name, &**text));
+    let mesh = Mesh::up(&files, &[]);
     check_all(
         &mesh,
         &[

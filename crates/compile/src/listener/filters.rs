@@ -110,7 +110,10 @@ fn manager(mesh: &MeshSettings, side: Side, stat_prefix: &str) -> HttpConnection
         xff_num_trusted_hops: if gateway { mesh.trusted_proxies } else { 0 },
         forward_client_cert_details: forward as i32,
         set_current_client_cert_details: details,
-        upgrade_configs: vec![UpgradeConfig { upgrade_type: "websocket".to_owned(), ..UpgradeConfig::default() }],
+        // Envoy knows no pattern here: to it `*` is a name that no client sends.
+        upgrade_configs: ["websocket", "*"]
+            .map(|name| UpgradeConfig { upgrade_type: name.to_owned(), ..UpgradeConfig::default() })
+            .to_vec(),
         normalize_path: Some(bool_value(mesh.path_normalization != PathNormalization::None)),
         merge_slashes,
         path_with_escaped_slashes_action: escaped as i32,

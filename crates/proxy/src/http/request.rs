@@ -27,15 +27,10 @@ pub(crate) async fn handle(http: Rc<HttpConnection>, request: Request<Incoming>)
     let config = http.connection.worker.config();
     let manager = http.manager(&config);
     let mut exchange = Exchange::begin(&http, &request);
-    let keeps_alive = request.version() >= Version::HTTP_11;
-    let mut response = match run(&config, &manager, &mut exchange, request).await {
+    match run(&config, &manager, &mut exchange, request).await {
         Ok(answer) => respond::forwarded(&manager, exchange, answer),
         Err(error) => local::reply(&manager, exchange, &error),
-    };
-    if http.connection.worker.is_draining() && keeps_alive && response.version() < Version::HTTP_2 {
-        response.headers_mut().insert(header::CONNECTION, http::HeaderValue::from_static("close"));
     }
-    response
 }
 
 async fn run(
@@ -89,13 +84,13 @@ fn admit(manager: &HttpManager, head: &mut Parts) -> Result<bool, ProxyError> {
     }
     let Some(upgrade) = headers::upgrade(&head.headers) else { return Ok(false) };
     let wanted = upgrade.to_ascii_lowercase();
-    if wanted == b"h2c" {
+    if wanted.split(|b| *b == b',').any(|name| name.trim_ascii() == b"h2c") {
         // RFC 9113 §3.1 withdrew it; a server may ignore it.
         head.headers.remove(header::UPGRADE);
         head.headers.remove("http2-settings");
         return Ok(false);
     }
-    if manager.upgrades.iter().any(|u| u.as_bytes() == wanted) {
+    if manager.upgrades.iter().any(|u| &**u == "*" || u.as_bytes() == wanted) {
         return Ok(true);
     }
     Err(ProxyError::new(Kind::UpgradeRefused))
