@@ -8,7 +8,7 @@ use std::{
 use mizzen_snapshot::listener::{AccessLogSpec, LogFormat};
 use mizzen_telemetry::{
     Metrics,
-    access_log::{DROPPED_METRIC, Format, LogWriter, Sink, Target},
+    access_log::{DEFAULT_FORMAT, DROPPED_METRIC, Format, LogWriter, Sink, Target},
 };
 
 /// The sinks of the process.
@@ -50,13 +50,20 @@ impl AccessLogs {
     }
 }
 
-/// Compiles the format of a log; a bad one was refused when its listener was loaded, so the default stands in here.
+/// Compiles the format of a log. With one that cannot be, Istio's default is written and the process log says why: an
+/// access log that is asked for is never left out.
 pub(crate) fn format(spec: &AccessLogSpec) -> Option<Format> {
-    match &spec.format {
-        LogFormat::Text(text) => Format::text(text).ok(),
+    let compiled = match &spec.format {
+        LogFormat::Text(text) => Format::text(text),
         LogFormat::Json(fields) => {
             let map = fields.iter().map(|(key, value)| (key.to_string(), value.to_string().into())).collect();
-            Format::json(&map).ok()
+            Format::json(&map)
         }
-    }
+    };
+    compiled
+        .or_else(|error| {
+            tracing::error!(path = &*spec.path, %error, "access-log format cannot be used; the default is");
+            Format::text(DEFAULT_FORMAT)
+        })
+        .ok()
 }
