@@ -6,7 +6,7 @@ use std::{
     collections::{HashMap, HashSet},
     net::IpAddr,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use mizzen_snapshot::{ClusterKind, Snapshot, cluster::Address};
@@ -19,23 +19,27 @@ const REFRESH: Duration = Duration::from_secs(5);
 /// Names resolved at most; the rest stay without endpoints.
 const NAMES_MAX: usize = 4096;
 
-/// Runs on the side thread until the process ends.
+/// Between two looks whether the configuration names other hosts.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Runs on the side thread until the process ends. New names are looked up at once, known ones each [`REFRESH`].
 pub(crate) async fn run(shared: Arc<Shared>, upstreams: Arc<Upstreams>) {
-    let mut epoch = u64::MAX;
     loop {
-        let names = names(&shared.snapshot());
+        let snapshot = shared.snapshot();
+        let names = names(&snapshot);
         if !names.is_empty() {
-            round(&shared, &upstreams, names).await;
+            round(&shared, &upstreams, &names).await;
         }
-        // A new generation may bring new names: they are looked up at once.
-        let mut waited = Duration::ZERO;
-        while waited < REFRESH && (shared.epoch() == epoch || epoch == u64::MAX) {
-            epoch = shared.epoch();
-            let step = Duration::from_millis(100);
-            tokio::time::sleep(step).await;
-            waited += step;
+        let refresh = Instant::now() + REFRESH;
+        let mut seen = snapshot;
+        while Instant::now() < refresh {
+            tokio::time::sleep(LOOK).await;
+            let now = shared.snapshot();
+            if !Arc::ptr_eq(&now, &seen) && self::names(&now) != names {
+                break;
+            }
+            seen = now;
         }
-        epoch = shared.epoch();
     }
 }
 
@@ -52,19 +56,19 @@ fn names(snapshot: &Snapshot) -> HashSet<Box<str>> {
         .collect()
 }
 
-async fn round(shared: &Shared, upstreams: &Upstreams, names: HashSet<Box<str>>) {
+async fn round(shared: &Shared, upstreams: &Upstreams, names: &HashSet<Box<str>>) {
     let before = shared.resolved();
     let mut table: HashMap<Box<str>, Arc<[IpAddr]>> = HashMap::new();
     for name in names {
-        match upstreams.addresses(&name).await {
+        match upstreams.addresses(name).await {
             Ok(mut addresses) if !addresses.is_empty() => {
                 addresses.sort_unstable();
-                table.insert(name, addresses.into());
+                table.insert(name.clone(), addresses.into());
             }
             outcome => {
-                tracing::debug!(name = &*name, ?outcome, "no address");
-                if let Some(last) = before.get(&name) {
-                    table.insert(name, Arc::clone(last));
+                tracing::debug!(name = &**name, ?outcome, "no address");
+                if let Some(last) = before.get(name) {
+                    table.insert(name.clone(), Arc::clone(last));
                 }
             }
         }
